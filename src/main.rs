@@ -1,0 +1,2 @@
+//! pnwatch
+fn main() {}

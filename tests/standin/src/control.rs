@@ -1,0 +1,85 @@
+//! The control listener: faults and made-up traffic by HTTP, on a port of its own.
+//!
+//! | request | body | answer |
+//! |---|---|---|
+//! | `POST /fault` | `{"kind":"hang"}`, `{"kind":"slow","ms":250}` (see [`Fault`]) | 200 and the fault, once the listener behaves so |
+//! | `GET /fault` | | the fault that was ordered last |
+//! | `GET /requests` | | `[{"route","status","count"}]` |
+//! | `POST /traffic` | `{"route":"/_internal/replicate/artifact","status":200,"count":50}` | 200; counted as if so many requests had come |
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use crate::Shared;
+use crate::fault::Fault;
+
+/// The most requests that one order may add.
+const MAX_TRAFFIC: u64 = 1_000_000_000;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Traffic {
+    route: String,
+    status: u16,
+    count: u64,
+}
+
+pub(crate) async fn serve(
+    address: SocketAddr,
+    shared: Arc<Shared>,
+) -> io::Result<(SocketAddr, JoinHandle<()>)> {
+    let listener = TcpListener::bind(address).await?;
+    let bound = listener.local_addr()?;
+    let router = Router::new()
+        .route("/fault", post(set_fault).get(fault))
+        .route("/requests", get(requests))
+        .route("/traffic", post(traffic))
+        .with_state(shared);
+    let task = tokio::spawn(async move {
+        let _ = axum::serve(listener, router).await;
+    });
+    Ok((bound, task))
+}
+
+async fn set_fault(State(shared): State<Arc<Shared>>, Json(fault): Json<Fault>) -> Json<Fault> {
+    shared.faults.switch_and_confirm(fault).await;
+    Json(fault)
+}
+
+async fn fault(State(shared): State<Arc<Shared>>) -> Json<Fault> {
+    Json(shared.faults.current())
+}
+
+async fn requests(State(shared): State<Arc<Shared>>) -> Json<Value> {
+    let counts = shared.counters.requests();
+    let rows = counts
+        .iter()
+        .map(|(key, count)| json!({ "route": key.route, "status": key.status, "count": count }));
+    Json(rows.collect())
+}
+
+async fn traffic(
+    State(shared): State<Arc<Shared>>,
+    Json(traffic): Json<Traffic>,
+) -> (StatusCode, &'static str) {
+    if !traffic.route.starts_with('/') || traffic.route.len() > 128 || traffic.count > MAX_TRAFFIC {
+        return (
+            StatusCode::BAD_REQUEST,
+            "route: a path of at most 128 bytes; count: at most 1e9\n",
+        );
+    }
+    shared
+        .counters
+        .record(&traffic.route, traffic.status, traffic.count, None);
+    (StatusCode::OK, "counted\n")
+}

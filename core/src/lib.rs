@@ -1,1 +1,19 @@
-//! Placeholder while the workspace is laid.
+//! The pure heart of pnwatch: what is known, what it means, and what to say of it.
+//!
+//! Nothing here reads a clock, the environment, a file or a socket: time comes in as
+//! [`time::Tick`] and [`time::Timestamp`], evidence as [`wire::Report`]. Reading never mutates.
+//! A machine bans the impure by name (`core/clippy.toml`) and by dependency (an allow-list
+//! over the crate's dependency tree in the root package's tests).
+
+pub mod fault;
+pub mod finding;
+pub mod inventory;
+pub mod link;
+pub mod name;
+pub mod outcome;
+pub mod path;
+pub mod plan;
+pub mod subject;
+pub mod time;
+pub mod view;
+pub mod wire;

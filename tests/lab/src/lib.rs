@@ -1,1 +1,20 @@
-//! Placeholder while the workspace is laid.
+//! A private network in namespaces that really breaks, with pnwatch in it as it ships.
+//!
+//! The network ([`network`]) is real as far as one Linux machine allows: bridges, veth cables,
+//! DHCP leases, `NodePorts` by nftables, NATed VMs. Nothing in it has a route out. [`topology`]
+//! holds every name and address.
+//!
+//! Everything runs on the main thread, one step after the other, but for the threads that live
+//! inside a namespace. Whatever the lab made it removes on drop, so also on an error or a panic;
+//! if it is killed, its children die with it and `pnwatch-lab down` removes the rest.
+
+pub mod command;
+pub mod dhcp;
+pub mod host;
+pub mod http;
+pub mod net;
+pub mod network;
+pub mod node;
+pub mod process;
+pub mod topology;
+pub mod wait;

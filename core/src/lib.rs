@@ -5,6 +5,7 @@
 //! A machine bans the impure by name (`core/clippy.toml`) and by dependency (an allow-list
 //! over the crate's dependency tree in the root package's tests).
 
+pub mod burst;
 pub mod fault;
 pub mod finding;
 pub mod inventory;
@@ -13,6 +14,7 @@ pub mod name;
 pub mod outcome;
 pub mod path;
 pub mod plan;
+pub mod schedule;
 pub mod subject;
 pub mod time;
 pub mod view;

@@ -1,0 +1,202 @@
+//! Suspicion: the first miss opens a burst, so that a blip is told from an outage in a second.
+//!
+//! A burst belongs to a node. Its first miss, on whatever layer, asks the node by ARP and at
+//! most [`Settings::targets_per_node`] of its account targets by connection, at burst pace.
+//! Each check leaves the burst on a success of its own that started after the miss; what has
+//! not answered by [`Settings::length`] is [`Mode::Down`]: normal pace, one connection at a time.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use crate::outcome::Outcome;
+use crate::schedule::{CheckId, Probe};
+use crate::time::Tick;
+
+/// How a burst behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Account targets of one node that are in a burst at once.
+    pub targets_per_node: usize,
+    /// How long a burst lasts at most.
+    pub length: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            targets_per_node: 2,
+            length: Duration::from_secs(5),
+        }
+    }
+}
+
+/// How a check is to be paced now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The pace of the plan.
+    Normal,
+    /// The pace of a burst.
+    Burst,
+    /// The pace of the plan, one at a time: the check has been missing for a whole burst.
+    Down,
+}
+
+/// A check that changes its pace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// Which check.
+    pub id: CheckId,
+    /// Its pace from now on.
+    pub mode: Mode,
+}
+
+#[derive(Debug)]
+struct Member {
+    group: String,
+    probe: Probe,
+    mode: Mode,
+    /// Start of the miss that the mode comes from: only a later success ends it.
+    since: Tick,
+    until: Tick,
+}
+
+/// The bursts of one vantage.
+#[derive(Debug)]
+pub struct Bursts {
+    settings: Settings,
+    members: BTreeMap<CheckId, Member>,
+    /// Checks by group: a node, or a neighbour on its own.
+    groups: BTreeMap<String, Vec<CheckId>>,
+}
+
+impl Bursts {
+    /// No checks yet.
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            members: BTreeMap::new(),
+            groups: BTreeMap::new(),
+        }
+    }
+
+    /// Replaces the checks: number, group, probe. What stays keeps its mode.
+    pub fn set(&mut self, checks: impl IntoIterator<Item = (CheckId, String, Probe)>) {
+        let mut old = core::mem::take(&mut self.members);
+        self.groups.clear();
+        for (id, group, probe) in checks {
+            self.groups.entry(group.clone()).or_default().push(id);
+            let kept = old.remove(&id).filter(|m| m.probe == probe);
+            let (mode, since, until) = kept
+                .map_or((Mode::Normal, Tick::default(), Tick::default()), |m| {
+                    (m.mode, m.since, m.until)
+                });
+            let member = Member {
+                group,
+                probe,
+                mode,
+                since,
+                until,
+            };
+            self.members.insert(id, member);
+        }
+    }
+
+    /// Takes one outcome in; `start` is when its check started. Pushes what changes pace.
+    pub fn observe(
+        &mut self,
+        id: CheckId,
+        outcome: Outcome,
+        start: Tick,
+        now: Tick,
+        changes: &mut Vec<Change>,
+    ) {
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        match (outcome, member.mode) {
+            (Outcome::Reached, Mode::Burst | Mode::Down) if start >= member.since => {
+                member.mode = Mode::Normal;
+                changes.push(Change {
+                    id,
+                    mode: Mode::Normal,
+                });
+            }
+            (Outcome::Unreached(_), Mode::Normal) => self.open(id, start, now, changes),
+            _ => {}
+        }
+    }
+
+    /// `missed` joins first, then ARP of the group, then its targets up to the bound.
+    fn open(&mut self, missed: CheckId, start: Tick, now: Tick, changes: &mut Vec<Change>) {
+        let Some(group) = self.members.get(&missed).map(|m| m.group.clone()) else {
+            return;
+        };
+        let ids = self.groups.get(&group).map_or(&[][..], Vec::as_slice);
+        let connections = ids.iter().filter(|id| {
+            self.members
+                .get(id)
+                .is_some_and(|m| m.probe == Probe::Connect && m.mode == Mode::Burst)
+        });
+        let mut room = self
+            .settings
+            .targets_per_node
+            .saturating_sub(connections.count());
+        let until = now.after(self.settings.length);
+        for id in core::iter::once(&missed).chain(ids) {
+            let Some(member) = self.members.get_mut(id) else {
+                continue;
+            };
+            if member.mode != Mode::Normal {
+                continue;
+            }
+            let joins = match member.probe {
+                Probe::Arp => true,
+                Probe::Connect => room > 0,
+                Probe::Control => *id == missed,
+                Probe::Ready => false,
+            };
+            if !joins {
+                continue;
+            }
+            if member.probe == Probe::Connect {
+                room -= 1;
+            }
+            member.mode = Mode::Burst;
+            // A companion has not missed yet: its next success ends its part.
+            member.since = if *id == missed { start } else { now };
+            member.until = until;
+            changes.push(Change {
+                id: *id,
+                mode: Mode::Burst,
+            });
+        }
+    }
+
+    /// Ends bursts whose time is up.
+    pub fn expire(&mut self, now: Tick, changes: &mut Vec<Change>) {
+        for (id, member) in &mut self.members {
+            if member.mode == Mode::Burst && member.until <= now {
+                member.mode = Mode::Down;
+                changes.push(Change {
+                    id: *id,
+                    mode: Mode::Down,
+                });
+            }
+        }
+    }
+
+    /// When [`Bursts::expire`] has something to do.
+    pub fn next_deadline(&self) -> Option<Tick> {
+        let open = self.members.values().filter(|m| m.mode == Mode::Burst);
+        open.map(|m| m.until).min()
+    }
+
+    /// How `id` is paced.
+    pub fn mode(&self, id: CheckId) -> Mode {
+        self.members.get(&id).map_or(Mode::Normal, |m| m.mode)
+    }
+}
+
+#[cfg(test)]
+#[path = "burst_tests.rs"]
+mod tests;

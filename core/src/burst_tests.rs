@@ -1,0 +1,124 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::outcome::{Blind, Cause};
+
+const MISS: Outcome = Outcome::Unreached(Cause::SynUnanswered);
+
+/// Node `n` with ARP 0 and targets 1 to 4; neighbour with ARP 5; control 6; ready 7 of `n`.
+fn bursts() -> Bursts {
+    let mut bursts = Bursts::new(Settings::default());
+    let connect = (1..5).map(|i| (CheckId(i), "node:n".to_owned(), Probe::Connect));
+    bursts.set(
+        [(CheckId(0), "node:n".to_owned(), Probe::Arp)]
+            .into_iter()
+            .chain(connect)
+            .chain([
+                (CheckId(5), "neighbour".to_owned(), Probe::Arp),
+                (CheckId(6), "control".to_owned(), Probe::Control),
+                (CheckId(7), "node:n".to_owned(), Probe::Ready),
+            ]),
+    );
+    bursts
+}
+
+fn observe(bursts: &mut Bursts, id: u32, outcome: Outcome, at: u64) -> Vec<(u32, Mode)> {
+    let (mut changes, at) = (Vec::new(), Tick::from_millis(at));
+    bursts.observe(CheckId(id), outcome, at, at, &mut changes);
+    changes.iter().map(|c| (c.id.0, c.mode)).collect()
+}
+
+#[test]
+fn the_first_miss_asks_the_node_and_two_targets() {
+    use Mode::Burst;
+    for (missed, expected) in [
+        (0, vec![(0, Burst), (1, Burst), (2, Burst)]),
+        (4, vec![(4, Burst), (0, Burst), (1, Burst)]),
+        (5, vec![(5, Burst)]),
+        (6, vec![(6, Burst)]),
+        (7, vec![(0, Burst), (1, Burst), (2, Burst)]),
+    ] {
+        assert_eq!(observe(&mut bursts(), missed, MISS, 10), expected);
+    }
+}
+
+#[test]
+fn a_second_miss_finds_the_bound_taken() {
+    let mut bursts = bursts();
+    observe(&mut bursts, 0, MISS, 10);
+    assert_eq!(observe(&mut bursts, 3, MISS, 20), []);
+    assert_eq!(observe(&mut bursts, 1, MISS, 20), []);
+    // One answers: the next miss takes its place.
+    assert_eq!(
+        observe(&mut bursts, 1, Outcome::Reached, 30),
+        [(1, Mode::Normal)]
+    );
+    assert_eq!(observe(&mut bursts, 3, MISS, 40), [(3, Mode::Burst)]);
+}
+
+#[test]
+fn what_is_not_measured_opens_nothing() {
+    for outcome in [
+        Outcome::Unmeasured(Blind::Overrun),
+        Outcome::NotApplicable,
+        Outcome::Reached,
+    ] {
+        assert_eq!(observe(&mut bursts(), 0, outcome, 10), []);
+    }
+}
+
+#[test]
+fn only_a_success_that_started_after_the_miss_ends_it() {
+    let mut bursts = bursts();
+    observe(&mut bursts, 0, MISS, 100);
+    assert_eq!(observe(&mut bursts, 0, Outcome::Reached, 99), []);
+    assert_eq!(
+        observe(&mut bursts, 0, Outcome::Reached, 101),
+        [(0, Mode::Normal)]
+    );
+}
+
+#[test]
+fn a_burst_runs_out_into_down_and_success_ends_down() {
+    let mut bursts = bursts();
+    observe(&mut bursts, 5, MISS, 0);
+    assert_eq!(bursts.next_deadline(), Some(Tick::from_millis(5000)));
+    let mut changes = Vec::new();
+    bursts.expire(Tick::from_millis(4999), &mut changes);
+    assert_eq!(changes, []);
+    bursts.expire(Tick::from_millis(5000), &mut changes);
+    assert_eq!(changes.len(), 1);
+    assert_eq!(bursts.mode(CheckId(5)), Mode::Down);
+    assert_eq!(bursts.next_deadline(), None);
+    assert_eq!(observe(&mut bursts, 5, MISS, 6000), []);
+    assert_eq!(
+        observe(&mut bursts, 5, Outcome::Reached, 7000),
+        [(5, Mode::Normal)]
+    );
+}
+
+proptest! {
+    #[test]
+    fn never_more_than_two_connections_of_a_node_burst(
+        steps in prop::collection::vec((0u32..9, 0u8..3, 0u64..9000), 0..200)
+    ) {
+        let mut bursts = bursts();
+        let mut modes: BTreeMap<CheckId, Mode> = BTreeMap::new();
+        let (mut changes, mut now) = (Vec::new(), Tick::default());
+        for (id, what, wait) in steps {
+            now = now.after(Duration::from_millis(wait));
+            let outcome = [MISS, Outcome::Reached, Outcome::Unmeasured(Blind::Starved)][usize::from(what)];
+            bursts.expire(now, &mut changes);
+            bursts.observe(CheckId(id), outcome, now, now, &mut changes);
+            for change in changes.drain(..) {
+                // A change is a change.
+                prop_assert_ne!(modes.insert(change.id, change.mode), Some(change.mode));
+            }
+            for (id, mode) in &modes {
+                prop_assert_eq!(bursts.mode(*id), *mode);
+            }
+            let burst = (1..5).filter(|i| bursts.mode(CheckId(*i)) == Mode::Burst).count();
+            prop_assert!(burst <= 2);
+        }
+    }
+}

@@ -5,11 +5,16 @@
 //! A machine bans the impure by name (`core/clippy.toml`) and by dependency (an allow-list
 //! over the crate's dependency tree in the root package's tests).
 
+pub mod board;
 pub mod burst;
+pub mod diagnosis;
+pub mod engine;
 pub mod fault;
 pub mod finding;
+pub mod findings;
 pub mod inventory;
 pub mod link;
+pub mod metric;
 pub mod name;
 pub mod outcome;
 pub mod path;
@@ -17,5 +22,6 @@ pub mod plan;
 pub mod schedule;
 pub mod subject;
 pub mod time;
+pub mod traffic;
 pub mod view;
 pub mod wire;

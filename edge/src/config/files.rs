@@ -1,0 +1,86 @@
+//! Whether the files that a configuration names can be used.
+
+use std::path::Path;
+
+use pnwatch_core::name::Cluster;
+
+use super::inventory::read_inventory;
+use super::load::ConfigError;
+use super::problem::Problem;
+use super::top::Config;
+use crate::secret::{Secret, SecretError};
+use crate::tls;
+
+/// Reads every named file once.
+pub(super) fn problems(config: &Config) -> Vec<Problem> {
+    let mut found = Vec::new();
+    if let Some(probe) = &config.probe {
+        for (index, exporter) in probe.exporters.iter().enumerate() {
+            let at = |key: &str| format!("probe.exporters[{index}].{key}");
+            secret(
+                &at("token_file"),
+                exporter.token_file.as_deref(),
+                &mut found,
+            );
+            authority(&at("ca_file"), exporter.ca_file.as_deref(), &mut found);
+        }
+        if let Some(file) = &probe.plan_file {
+            inventory("probe.plan_file", file, &config.cluster, &mut found);
+        }
+        directory("probe.state_dir", probe.state_dir.as_deref(), &mut found);
+    }
+    if let Some(serve) = &config.serve {
+        let file = &serve.inventory.file;
+        inventory("serve.inventory.file", file, &config.cluster, &mut found);
+        for (index, token) in serve.tokens.iter().enumerate() {
+            let path = format!("serve.tokens[{index}].file");
+            secret(&path, Some(&token.file), &mut found);
+        }
+        if let Some(manager) = &serve.alertmanager {
+            let at = |key: &str| format!("serve.alertmanager.{key}");
+            secret(&at("token_file"), manager.token_file.as_deref(), &mut found);
+            authority(&at("ca_file"), manager.ca_file.as_deref(), &mut found);
+        }
+        directory("serve.state_dir", serve.state_dir.as_deref(), &mut found);
+    }
+    found
+}
+
+fn secret(path: &str, file: Option<&Path>, found: &mut Vec<Problem>) {
+    match file.map(Secret::read) {
+        None | Some(Ok(_)) => {}
+        Some(Err(error @ SecretError::Unreadable { .. })) => {
+            found.push(Problem::unreadable(path, 0, error.to_string()));
+        }
+        Some(Err(error)) => found.push(Problem::error(path, 0, error.to_string())),
+    }
+}
+
+fn authority(path: &str, file: Option<&Path>, found: &mut Vec<Problem>) {
+    match file.map(tls::read_authorities) {
+        None | Some(Ok(_)) => {}
+        Some(Err(error @ tls::TlsError::Unreadable { .. })) => {
+            found.push(Problem::unreadable(path, 0, error.to_string()));
+        }
+        Some(Err(error)) => found.push(Problem::error(path, 0, error.to_string())),
+    }
+}
+
+fn inventory(path: &str, file: &Path, cluster: &Cluster, found: &mut Vec<Problem>) {
+    match read_inventory(file, cluster.clone()) {
+        Ok(_) => {}
+        Err(error @ ConfigError::Unreadable { .. }) => {
+            found.push(Problem::unreadable(path, 0, error.to_string()));
+        }
+        Err(error) => found.push(Problem::error(path, 0, error.to_string())),
+    }
+}
+
+/// It need not exist yet, but nothing else may stand in its place.
+fn directory(path: &str, dir: Option<&Path>, found: &mut Vec<Problem>) {
+    let Some(dir) = dir else { return };
+    if dir.exists() && !dir.is_dir() {
+        let message = format!("{} is no directory; name another place", dir.display());
+        found.push(Problem::error(path, 0, message));
+    }
+}

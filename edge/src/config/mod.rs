@@ -1,0 +1,40 @@
+//! The configuration: one YAML file for every daemon.
+//!
+//! Tolerant at run time ([`load`]: an unknown key is a warning, so that a file may be ahead of
+//! the binary), strict in `pnwatch check` ([`check`]: every problem, one line each, with key
+//! path, line and what to write instead). Nothing here runs concurrently or keeps state.
+//!
+//! # Adding a section
+//! 1. Write its struct in a file of its own beside `probe.rs`, with `FromSection`: one line per
+//!    key, `required`, `optional` or `or` (default). A key that is asked for is a known key.
+//! 2. Ask for it in its parent (`section.optional("gate")`).
+//! 3. Add every key, with its comment and default, to `default.yaml`. A test fails until all
+//!    known keys are in it.
+//! 4. Add a bad example per rule to `edge/tests/config/bad/NAME.yaml` with the expected lines
+//!    in `NAME.expected`.
+//!
+//! A file that a key names is checked for being readable in `files.rs`.
+
+mod files;
+mod inventory;
+mod load;
+mod probe;
+mod problem;
+mod section;
+mod serve;
+mod suggest;
+mod top;
+mod tree;
+mod value;
+
+pub use self::inventory::read_inventory;
+pub use self::load::{ConfigError, Loaded, Warning, check, load, parse};
+pub use self::probe::{ExporterEndpoint, Probe};
+pub use self::problem::{Problem, Severity};
+pub use self::serve::{Alertmanager, InventorySource, Listen, Serve, TokenBinding};
+pub use self::top::{Config, Log, LogFormat, LogLevel};
+pub use self::value::BaseUrl;
+
+/// A complete commented configuration. Lines that begin with `#` and no space are settings that
+/// are switched off; lines that begin with `# ` are words for people.
+pub const DEFAULT: &str = include_str!("default.yaml");

@@ -1,0 +1,211 @@
+//! `serve`: what the exporter needs.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use pnwatch_core::name::Vantage;
+use pnwatch_core::plan::Pace;
+
+use super::section::{FromSection, Section};
+use super::value::BaseUrl;
+
+/// The exporter's settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serve {
+    /// Its three listeners.
+    pub listen: Listen,
+    /// Where nodes, vantages and targets come from.
+    pub inventory: InventorySource,
+    /// Which token speaks for which vantage. One vantage may have two while a token is rotated.
+    pub tokens: Vec<TokenBinding>,
+    /// Where findings are pushed; `None` = nowhere.
+    pub alertmanager: Option<Alertmanager>,
+    /// Where budgets and open findings survive a restart; `None` = memory alone.
+    pub state_dir: Option<PathBuf>,
+    /// How often probers check.
+    pub pace: Pace,
+}
+
+/// The exporter's listeners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen {
+    /// Reports and plans.
+    pub ingest: SocketAddr,
+    /// The page and the API.
+    pub page: SocketAddr,
+    /// `/metrics`, `/livez`, `/readyz`.
+    pub metrics: SocketAddr,
+}
+
+/// Where nodes, vantages and targets come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct InventorySource {
+    /// The inventory file.
+    pub file: PathBuf,
+}
+
+/// A token and the only vantage that it may speak for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenBinding {
+    /// The vantage.
+    pub vantage: Vantage,
+    /// The file that holds the token.
+    pub file: PathBuf,
+}
+
+/// Where findings are pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alertmanager {
+    /// Every Alertmanager of the cluster, with its path prefix if it has one.
+    pub urls: Vec<BaseUrl>,
+    /// How often an open finding is sent again; `endsAt` is four times that.
+    pub resend: Duration,
+    /// How long one push may take.
+    pub timeout: Duration,
+    /// A bearer token.
+    pub token_file: Option<PathBuf>,
+    /// The certificate authority of their certificates; `None` = the system's.
+    pub ca_file: Option<PathBuf>,
+    /// More request headers, such as `X-Scope-OrgID`.
+    pub headers: BTreeMap<String, String>,
+}
+
+impl FromSection for Serve {
+    fn from_section(section: &mut Section<'_>) -> Option<Self> {
+        let listen = section.or("listen", Listen::default());
+        let inventory = section.required("inventory", "{ file: PATH }");
+        let tokens = section.or("tokens", Vec::new());
+        let alertmanager = section.optional("alertmanager");
+        let state_dir = section.optional("state_dir");
+        let pace = section.or("pace", Pace::default());
+        Some(Self {
+            listen,
+            inventory: inventory?,
+            tokens,
+            alertmanager,
+            state_dir,
+            pace,
+        })
+    }
+}
+
+impl Default for Listen {
+    /// Probers and Prometheus come from elsewhere; the page shows account names and has no
+    /// authentication yet, so it stays on the machine unless the file says otherwise.
+    fn default() -> Self {
+        Self {
+            ingest: SocketAddr::from(([0, 0, 0, 0], 9760)),
+            page: SocketAddr::from(([127, 0, 0, 1], 9761)),
+            metrics: SocketAddr::from(([0, 0, 0, 0], 9762)),
+        }
+    }
+}
+
+impl FromSection for Listen {
+    fn from_section(section: &mut Section<'_>) -> Option<Self> {
+        let default = Self::default();
+        let listen = Self {
+            ingest: section.or("ingest", default.ingest),
+            page: section.or("page", default.page),
+            metrics: section.or("metrics", default.metrics),
+        };
+        let all = [
+            ("ingest", listen.ingest),
+            ("page", listen.page),
+            ("metrics", listen.metrics),
+        ];
+        for (i, (key, address)) in all.iter().enumerate() {
+            // Port 0 asks the system for a free one.
+            let twin = all[..i]
+                .iter()
+                .find(|(_, earlier)| earlier == address && address.port() != 0);
+            if let Some((other, _)) = twin {
+                section.refuse(
+                    key,
+                    format!("{address} is the address of `{other}` too; give each its own port"),
+                );
+            }
+        }
+        Some(listen)
+    }
+}
+
+impl FromSection for InventorySource {
+    fn from_section(section: &mut Section<'_>) -> Option<Self> {
+        Some(Self {
+            file: section.required("file", "PATH")?,
+        })
+    }
+}
+
+impl FromSection for TokenBinding {
+    fn from_section(section: &mut Section<'_>) -> Option<Self> {
+        let vantage = section.required("vantage", "node/NAME, host/NAME or vm/HOST/SLOT");
+        let file = section.required("file", "PATH");
+        Some(Self {
+            vantage: vantage?,
+            file: file?,
+        })
+    }
+}
+
+impl FromSection for Alertmanager {
+    fn from_section(section: &mut Section<'_>) -> Option<Self> {
+        let urls: Option<Vec<BaseUrl>> = section.required("urls", "[\"http://ADDRESS:9093\"]");
+        if urls.as_ref().is_some_and(Vec::is_empty) {
+            section.refuse(
+                "urls",
+                "names no Alertmanager; add one, or remove the section to push nowhere",
+            );
+        }
+        let resend = between(section, "resend", 60, 5, 600);
+        let timeout = between(section, "timeout", 5, 1, 60);
+        let token_file = section.optional("token_file");
+        let ca_file = section.optional("ca_file");
+        let headers: BTreeMap<String, String> = section.or("headers", BTreeMap::new());
+        if let Some(name) = headers.iter().find_map(|(name, value)| {
+            let usable = http::HeaderName::try_from(name).is_ok()
+                && http::HeaderValue::try_from(value).is_ok();
+            (!usable).then_some(name)
+        }) {
+            section.refuse(
+                "headers",
+                format!("{name:?} and its value do not make an HTTP header; use letters, digits and `-` in the name, one line of text as the value"),
+            );
+        }
+        Some(Self {
+            urls: urls?,
+            resend,
+            timeout,
+            token_file,
+            ca_file,
+            headers,
+        })
+    }
+}
+
+/// A duration in whole seconds with a default and limits.
+fn between(
+    section: &mut Section<'_>,
+    key: &'static str,
+    default_s: u64,
+    least_s: u64,
+    most_s: u64,
+) -> Duration {
+    let given = section.or(key, Duration::from_secs(default_s));
+    let (least, most) = (Duration::from_secs(least_s), Duration::from_secs(most_s));
+    if given < least || given > most {
+        section.refuse(
+            key,
+            format!(
+                "{} is out of range; write {} to {}",
+                humantime::format_duration(given),
+                humantime::format_duration(least),
+                humantime::format_duration(most)
+            ),
+        );
+    }
+    given
+}

@@ -1,0 +1,163 @@
+//! A YAML file as a tree in which every value knows its line.
+
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_saphyr::Spanned;
+
+use super::problem::Problem;
+
+/// One value and the line that it starts in (1 = first; 0 = not known).
+#[derive(Debug, Clone)]
+pub(super) struct Node {
+    pub(super) line: u64,
+    pub(super) value: Value,
+}
+
+/// What YAML can say.
+#[derive(Debug, Clone)]
+pub(super) enum Value {
+    Null,
+    Bool(bool),
+    Int(i128),
+    Float(f64),
+    Text(String),
+    List(Vec<Node>),
+    Map(Vec<(String, u64, Node)>),
+}
+
+impl Node {
+    /// Reads `text`; the error is one line.
+    pub(super) fn parse(text: &str) -> Result<Self, Problem> {
+        if text.trim().is_empty() {
+            return Ok(Self {
+                line: 1,
+                value: Value::Map(Vec::new()),
+            });
+        }
+        serde_saphyr::from_str_with_options(text, options()).map_err(|error| yaml_problem(&error))
+    }
+}
+
+/// Deterministic and plain YAML: one meaning per text, no includes, no interpolation.
+pub(super) fn options() -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        strict_booleans: true,
+        with_snippet: false,
+    }
+}
+
+/// The parser's complaint as one line.
+pub(super) fn yaml_problem(error: &serde_saphyr::Error) -> Problem {
+    let line = error.location().map_or(0, |location| location.line());
+    let said = error.to_string();
+    let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+    // The position is told in front of the line; the parser tells it again.
+    let said = match said.find(": ") {
+        Some(end) if said.starts_with("error: line ") => said[end + 2..].to_owned(),
+        _ => said,
+    };
+    Problem::error("", line, said)
+}
+
+impl<'de> Deserialize<'de> for Node {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let spanned = Spanned::<Value>::deserialize(deserializer)?;
+        Ok(Self {
+            line: spanned.referenced.line(),
+            value: spanned.value,
+        })
+    }
+}
+
+impl<'de> Deserialize<'de> for Value {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AnyValue)
+    }
+}
+
+struct AnyValue;
+
+impl<'de> Visitor<'de> for AnyValue {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        Value::deserialize(deserializer)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Int(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Int(value.into()))
+    }
+
+    fn visit_i128<E>(self, value: i128) -> Result<Value, E> {
+        Ok(Value::Int(value))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
+        Ok(Value::Float(value))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::Text(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element::<Node>()? {
+            list.push(item);
+        }
+        Ok(Value::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Vec::new();
+        while let Some(key) = entries.next_key::<Spanned<String>>()? {
+            let node = entries.next_value::<Node>()?;
+            map.push((key.value, key.referenced.line(), node));
+        }
+        Ok(Value::Map(map))
+    }
+}
+
+impl Value {
+    /// What it is, for a person.
+    pub(super) fn spoken(&self) -> String {
+        match self {
+            Self::Null => "nothing".to_owned(),
+            Self::Bool(value) => format!("{value}"),
+            Self::Int(value) => format!("the number {value}"),
+            Self::Float(value) => format!("the number {value}"),
+            Self::Text(text) => format!("{:?}", shortened(text)),
+            Self::List(_) => "a list".to_owned(),
+            Self::Map(_) => "a section".to_owned(),
+        }
+    }
+}
+
+/// At most 60 characters of a text that came from outside.
+pub(super) fn shortened(text: &str) -> String {
+    if text.chars().count() <= 60 {
+        return text.to_owned();
+    }
+    text.chars().take(59).chain(['…']).collect()
+}

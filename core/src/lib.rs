@@ -6,6 +6,7 @@
 //! over the crate's dependency tree in the root package's tests).
 
 pub mod board;
+pub mod burn;
 pub mod burst;
 pub mod diagnosis;
 pub mod engine;
@@ -19,6 +20,7 @@ pub mod name;
 pub mod outcome;
 pub mod path;
 pub mod plan;
+pub mod rules;
 pub mod schedule;
 pub mod subject;
 pub mod time;

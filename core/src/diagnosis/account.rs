@@ -1,0 +1,124 @@
+//! Accounts on nodes that are not to blame: port and pod.
+
+use super::Diagnosis;
+use super::scope::{Blamed, Case};
+use super::symptom::{Reach, Witnesses};
+use super::table::{self, AccountSigns, AnswerSign};
+use super::{repair, text};
+use crate::board::Tally;
+use crate::fault::{Blame, Confidence, Fault};
+use crate::inventory::AccountTarget;
+use crate::name::Vantage;
+use crate::outcome::{Cause, Layer};
+use crate::subject::Subject;
+
+pub(super) fn diagnose(case: &Case<'_>, blamed: &Blamed, found: &mut Vec<Diagnosis>) {
+    if blamed.network {
+        return;
+    }
+    for (subject, target) in &case.inventory.targets {
+        if !blamed.nodes.contains(&target.node) {
+            found.extend(judge(case, blamed, subject, target));
+        }
+    }
+}
+
+fn judge(
+    case: &Case<'_>,
+    blamed: &Blamed,
+    subject: &Subject,
+    target: &AccountTarget,
+) -> Option<Diagnosis> {
+    let now = case.now.tick;
+    let credible = |v: &Vantage| case.credible(blamed, v);
+    let tcp = case.board.tally(subject, Layer::Tcp, None, now, credible);
+    let http = case.board.tally(subject, Layer::Http, None, now, credible);
+    if case.must_wait(&tcp) || case.must_wait(&http) {
+        return None;
+    }
+    let drain = case
+        .board
+        .ready(subject, now, case.patience.drain_excuse)
+        .is_some_and(|r| r.draining);
+    let excused = drain
+        || target
+            .excuse
+            .as_ref()
+            .is_some_and(|e| case.now.wall < e.until);
+    let signs = AccountSigns {
+        tcp: connects(&tcp, &http),
+        http: Reach::of(&http),
+        answer: answer(case, subject, &http),
+        excused,
+        witnesses: Witnesses::count(tcp.reached.len() + tcp.missing.len()),
+    };
+    let named = table::account(signs)?;
+    let at_tcp = signs.tcp == Reach::Nobody;
+    let tally = if at_tcp { &tcp } else { &http };
+    let mut diagnosis = Diagnosis::new(
+        Blame::Account,
+        target.account.as_str(),
+        named,
+        tally.onset.unwrap_or(now),
+    );
+    let layer = if at_tcp { Layer::Tcp } else { Layer::Http };
+    let name = text::subject(subject);
+    diagnosis
+        .evidence
+        .extend(text::tally_line(case, layer, &name, tally));
+    if !at_tcp {
+        diagnosis
+            .evidence
+            .extend(text::reached_line(case, Layer::Tcp, &name, &tcp));
+    }
+    diagnosis.accounts = vec![target.account.clone()];
+    diagnosis.vantages.clone_from(&tally.missing);
+    diagnosis.account = Some(target.account.clone());
+    diagnosis.node = Some(target.node.clone());
+    diagnosis.address = Some(target.address);
+    diagnosis.summary = format!(
+        "account {}: {} ({}:{} on node {}); {}",
+        target.account,
+        text::account_clause(named.fault, text::newest_cause(case, subject, layer, tally)),
+        target.address,
+        target.port,
+        target.node,
+        text::affected(1, &tally.missing)
+    );
+    if named.fault == Fault::AccountUnreachable {
+        diagnosis.missing.push(
+            "whether the pod answers inside the cluster (scrape of its podIP): it splits pod \
+             from path"
+                .into(),
+        );
+    }
+    if named.confidence == Confidence::Low {
+        diagnosis
+            .missing
+            .push("a second client vantage: one witness cannot tell its own fault".into());
+    }
+    diagnosis.repair = repair::account(named.fault, target);
+    Some(diagnosis)
+}
+
+/// Connecting is a success of its own, even where the connect check itself has none newer
+/// than the onset: an HTTP failure after accept proves it.
+fn connects(tcp: &Tally, http: &Tally) -> Reach {
+    match Reach::of(tcp) {
+        Reach::Unknown if http.down > 0 => Reach::All,
+        reach => reach,
+    }
+}
+
+fn answer(case: &Case<'_>, subject: &Subject, http: &Tally) -> AnswerSign {
+    let wrong = http
+        .missing
+        .iter()
+        .filter_map(|v| case.board.path(v, subject, Layer::Http)?.state.last())
+        .any(|last| last.outcome.cause() == Some(Cause::WrongTenant));
+    if wrong {
+        AnswerSign::WrongTenant
+    } else {
+        AnswerSign::Dead
+    }
+}

@@ -1,0 +1,195 @@
+//! Cache nodes: their own word on their link, and what client vantages find.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+
+use super::Diagnosis;
+use super::scope::{Blamed, Case};
+use super::symptom::{LinkSign, LinkWord, Reach, Witnesses, link_word};
+use super::table::{self, NodeSigns, ProberSign};
+use super::{repair, text};
+use crate::board::Tally;
+use crate::fault::{Blame, Confidence, Fault};
+use crate::inventory::NodeTarget;
+use crate::name::Vantage;
+use crate::outcome::Layer;
+use crate::subject::Subject;
+use crate::time::Tick;
+
+/// How far apart the prober's silence and the fault may begin to count as one event.
+const TOGETHER: Duration = Duration::from_secs(3);
+
+/// `undecided`: the network itself may be down; only a node's own word may name it now.
+pub(super) fn diagnose(
+    case: &Case<'_>,
+    undecided: bool,
+    blamed: &mut Blamed,
+    found: &mut Vec<Diagnosis>,
+) {
+    for node in case.inventory.nodes.values() {
+        if let Some(diagnosis) = judge(case, blamed, undecided, node) {
+            blamed.nodes.insert(node.name.clone());
+            found.push(diagnosis);
+        }
+    }
+}
+
+fn judge(
+    case: &Case<'_>,
+    blamed: &Blamed,
+    undecided: bool,
+    node: &NodeTarget,
+) -> Option<Diagnosis> {
+    let now = case.now.tick;
+    let board = case.board;
+    let own = Vantage::Node(node.name.clone());
+    let sight = board.vantages().get(&own);
+    let subject = Subject::Node(node.name.clone());
+    let host = |v: &Vantage| matches!(v, Vantage::Host(_)) && case.credible(blamed, v);
+
+    let arp = board.tally(&subject, Layer::Arp, None, now, host);
+    let ports = case.ports_of(&node.name, None, blamed);
+    let onset = arp
+        .onset
+        .into_iter()
+        .chain(ports.values().filter_map(|t| t.onset))
+        .min();
+    let identity = (case.inventory.pn_cidr, Some(node.address));
+    let word = link_word(
+        sight,
+        board,
+        identity,
+        (onset, case.patience.link_hold),
+        now,
+    );
+    // Successes must be newer than the fault: the link's own, where it speaks of one.
+    let bad_link = !matches!(word.sign, LinkSign::Fine | LinkSign::Silent);
+    let (arp, ports) = if bad_link {
+        (
+            board.tally(&subject, Layer::Arp, Some(word.since), now, host),
+            case.ports_of(&node.name, Some(word.since), blamed),
+        )
+    } else {
+        (arp, ports)
+    };
+    let all_ports_miss = ports.values().all(|t| t.reached.is_empty());
+    let decided = bad_link
+        || !(case.must_wait(&arp) || all_ports_miss && ports.values().any(|t| case.must_wait(t)));
+    if (blamed.network || undecided) && !bad_link {
+        return None;
+    }
+    let signs = NodeSigns {
+        link: word.sign,
+        arp: if bad_link {
+            Reach::told([&arp])
+        } else {
+            Reach::of(&arp)
+        },
+        ports: ports_reach(&ports, bad_link),
+        targets: Witnesses::count(ports.values().filter(|t| t.newest.is_some()).count()),
+        witnesses: Witnesses::count(witnesses(&arp, ports.values()).len()),
+        prober: prober_sign(case, &own, onset),
+        not_ready: node.ready == Some(false),
+    };
+    let named = table::node(signs).filter(|_| decided)?;
+    let since = if bad_link { word.since } else { onset? };
+    let mut diagnosis = Diagnosis::new(Blame::Node, node.name.as_str(), named, since);
+    describe(case, &mut diagnosis, node, (&word, &arp));
+    for (subject, tally) in ports.iter().filter(|(_, t)| t.down > 0) {
+        if diagnosis.evidence.len() >= text::MAX_LINES {
+            break;
+        }
+        let name = text::subject(subject);
+        diagnosis
+            .evidence
+            .extend(text::tally_line(case, Layer::Tcp, &name, tally));
+    }
+    diagnosis.vantages = witnesses(&arp, ports.values());
+    let suffering = text::affected(diagnosis.accounts.len(), &diagnosis.vantages);
+    diagnosis.summary = format!("{}; {suffering}", diagnosis.summary);
+    Some(diagnosis)
+}
+
+/// Of all ports that have evidence. A node's own bad word is contradicted only by successes
+/// that were told.
+fn ports_reach(ports: &BTreeMap<Subject, Tally>, told: bool) -> Reach {
+    if told {
+        Reach::told(ports.values())
+    } else {
+        Reach::over(ports.values())
+    }
+}
+
+fn witnesses<'a>(arp: &Tally, ports: impl Iterator<Item = &'a Tally>) -> Vec<Vantage> {
+    let mut all: Vec<Vantage> = arp.missing.clone();
+    all.extend(ports.flat_map(|t| t.missing.iter().cloned()));
+    all.sort();
+    all.dedup();
+    all
+}
+
+fn prober_sign(case: &Case<'_>, own: &Vantage, onset: Option<Tick>) -> ProberSign {
+    let Some(sight) = case.board.vantages().get(own) else {
+        return ProberSign::Absent;
+    };
+    let Some(onset) = onset else {
+        return ProberSign::Reporting;
+    };
+    let last = sight.last_report;
+    if last > onset.after(Duration::from_millis(1500)) && !sight.stopping {
+        return ProberSign::Reporting;
+    }
+    let together = last.since(onset).max(onset.since(last)) <= TOGETHER;
+    let long_enough = case.now.tick.since(last) >= TOGETHER;
+    if together && long_enough && !sight.stopping {
+        ProberSign::FellSilent
+    } else {
+        ProberSign::Absent
+    }
+}
+
+fn describe(
+    case: &Case<'_>,
+    diagnosis: &mut Diagnosis,
+    node: &NodeTarget,
+    (word, arp): (&LinkWord, &Tally),
+) {
+    let own = Vantage::Node(node.name.clone());
+    let facts = case
+        .board
+        .vantages()
+        .get(&own)
+        .and_then(|s| s.link.as_ref())
+        .map(|(facts, _)| facts);
+    diagnosis.summary = format!(
+        "node {}: {}",
+        node.name,
+        text::node_clause(diagnosis.fault, node.address, facts)
+    );
+    diagnosis.node = Some(node.name.clone());
+    diagnosis.address = Some(node.address);
+    diagnosis.accounts = text::accounts(
+        case.inventory
+            .targets_of(&node.name)
+            .map(|(_, target)| target),
+    );
+    diagnosis.evidence.push(text::link_line(case, &own, word));
+    diagnosis.evidence.extend(text::tally_line(
+        case,
+        Layer::Arp,
+        &format!("{} ({})", node.address, node.name),
+        arp,
+    ));
+    if matches!(diagnosis.fault, Fault::NodeUnreachable | Fault::NodeDown) {
+        diagnosis.missing.push(format!(
+            "the node's own evidence: its prober is silent ({own}); interface, address, layer 2 \
+             and the node itself look alike from outside"
+        ));
+    }
+    if diagnosis.confidence == Confidence::Low {
+        diagnosis
+            .missing
+            .push("a second client vantage: one witness cannot tell its own fault".into());
+    }
+    diagnosis.repair = repair::node(diagnosis.fault, &node.name, node.address, facts);
+}

@@ -1,0 +1,284 @@
+//! The life of findings: opened by a diagnosis, sharpened in place, closed on fresh success.
+//!
+//! Absence of a diagnosis closes nothing by itself: the caller says, per finding, whether the
+//! evidence is clear, blind, or still against it.
+
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+
+use crate::diagnosis::Diagnosis;
+use crate::fault::{Confidence, Fault};
+use crate::finding::{Change, Finding, Identity, Transition};
+use crate::name::Cluster;
+use crate::time::{Now, Tick};
+
+/// Most closed findings remembered.
+pub const MAX_CLOSED: usize = 200;
+/// The longest hold-down.
+pub const MAX_HOLD_DOWN: Duration = Duration::from_secs(300);
+/// Time without relapse after which hold-down starts small again.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
+
+/// What the evidence says of an open finding that no diagnosis names now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// Fresh success: it may close once that has held.
+    Clear,
+    /// Still against it, though not enough to name it anew.
+    Against,
+    /// No evidence either way.
+    Blind,
+}
+
+#[derive(Debug, Clone)]
+struct Open {
+    finding: Finding,
+    clear_since: Option<Tick>,
+    hold_down: Duration,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Past {
+    closed: Tick,
+    hold_down: Duration,
+}
+
+/// All findings of one private network.
+#[derive(Debug, Clone)]
+pub struct Findings {
+    cluster: Cluster,
+    hold_down: Duration,
+    open: BTreeMap<Identity, Open>,
+    past: BTreeMap<Identity, Past>,
+    closed: VecDeque<Finding>,
+}
+
+impl Findings {
+    /// None yet; the first hold-down lasts `hold_down`.
+    pub fn new(cluster: Cluster, hold_down: Duration) -> Self {
+        Self {
+            cluster,
+            hold_down,
+            open: BTreeMap::new(),
+            past: BTreeMap::new(),
+            closed: VecDeque::new(),
+        }
+    }
+
+    /// Open findings.
+    pub fn open(&self) -> impl Iterator<Item = &Finding> {
+        self.open.values().map(|o| &o.finding)
+    }
+
+    /// Closed findings, newest first.
+    pub fn closed(&self) -> impl Iterator<Item = &Finding> {
+        self.closed.iter()
+    }
+
+    /// Whether any open finding waits for its hold-down to pass.
+    pub fn is_clearing(&self) -> bool {
+        self.open.values().any(|o| o.clear_since.is_some())
+    }
+
+    /// Takes back findings that were open before a restart, with their true times.
+    pub fn restore(&mut self, findings: Vec<Finding>) {
+        for finding in findings {
+            self.open.entry(finding.identity.clone()).or_insert(Open {
+                finding,
+                clear_since: None,
+                hold_down: self.hold_down,
+            });
+        }
+    }
+
+    /// Takes the diagnoses of one instant in and says what changed.
+    pub fn update(
+        &mut self,
+        diagnoses: Vec<Diagnosis>,
+        now: Now,
+        standing: impl Fn(&Finding) -> Standing,
+    ) -> Vec<Transition> {
+        let mut changes = Vec::new();
+        let mut named = BTreeMap::new();
+        for diagnosis in diagnoses {
+            let identity = Identity {
+                cluster: self.cluster.clone(),
+                blame: diagnosis.blame,
+                subject: diagnosis.subject.clone(),
+            };
+            // Two rows for one subject: the worse one speaks.
+            let worse = named.get(&identity).is_none_or(|known: &Diagnosis| {
+                (known.severity, known.confidence) < (diagnosis.severity, diagnosis.confidence)
+            });
+            if worse {
+                named.insert(identity, diagnosis);
+            }
+        }
+        let gone: Vec<Identity> = self
+            .open
+            .keys()
+            .filter(|id| !named.contains_key(*id))
+            .cloned()
+            .collect();
+        for identity in gone {
+            changes.extend(self.fade(&identity, now, &standing));
+        }
+        for (identity, diagnosis) in named {
+            changes.extend(self.assert(identity, diagnosis, now));
+        }
+        self.past
+            .retain(|_, past| now.tick.since(past.closed) < FORGIVEN_AFTER);
+        changes
+    }
+
+    fn assert(&mut self, identity: Identity, seen: Diagnosis, now: Now) -> Option<Transition> {
+        if let Some(open) = self.open.get_mut(&identity) {
+            open.clear_since = None;
+            let sharpened = sharpen(&mut open.finding, seen, now);
+            return sharpened.then(|| Transition {
+                change: Change::Sharpened,
+                finding: open.finding.clone(),
+            });
+        }
+        // A relapse doubles the hold-down.
+        let hold_down = self
+            .past
+            .get(&identity)
+            .map_or(self.hold_down, |p| (p.hold_down * 2).min(MAX_HOLD_DOWN));
+        let finding = open(identity.clone(), seen, now);
+        self.open.insert(
+            identity,
+            Open {
+                finding: finding.clone(),
+                clear_since: None,
+                hold_down,
+            },
+        );
+        Some(Transition {
+            change: Change::Opened,
+            finding,
+        })
+    }
+
+    fn fade(
+        &mut self,
+        identity: &Identity,
+        now: Now,
+        standing: &impl Fn(&Finding) -> Standing,
+    ) -> Option<Transition> {
+        let open = self.open.get_mut(identity)?;
+        match standing(&open.finding) {
+            Standing::Against => {
+                open.clear_since = None;
+                open.finding.clearing_since = None;
+                open.finding.blind_since = None;
+                return None;
+            }
+            Standing::Blind => {
+                open.clear_since = None;
+                open.finding.clearing_since = None;
+                open.finding.blind_since.get_or_insert(now.wall);
+                return None;
+            }
+            Standing::Clear => open.finding.blind_since = None,
+        }
+        let since = *open.clear_since.get_or_insert(now.tick);
+        open.finding.clearing_since = Some(now.wall_at(since));
+        if now.tick.since(since) < open.hold_down {
+            return None;
+        }
+        let mut done = self.open.remove(identity)?;
+        self.past.insert(
+            identity.clone(),
+            Past {
+                closed: now.tick,
+                hold_down: done.hold_down,
+            },
+        );
+        done.finding.closed_at = Some(now.wall_at(since));
+        self.closed.push_front(done.finding.clone());
+        self.closed.truncate(MAX_CLOSED);
+        Some(Transition {
+            change: Change::Closed,
+            finding: done.finding,
+        })
+    }
+}
+
+fn open(identity: Identity, seen: Diagnosis, now: Now) -> Finding {
+    let started = now.wall_at(seen.since);
+    let seconds = started.as_unix_nanos() / 1_000_000_000;
+    let subject: String = identity.subject.replace('/', "-");
+    Finding {
+        id: format!("{}-{subject}-{seconds}", identity.blame),
+        fault: seen.fault,
+        severity: seen.severity,
+        alertname: seen.fault.alert(identity.blame),
+        confidence: seen.confidence,
+        started_at: started,
+        opened_at: now.wall,
+        sharpened_at: now.wall,
+        clearing_since: None,
+        closed_at: None,
+        blind_since: None,
+        summary: seen.summary,
+        evidence: seen.evidence,
+        missing: seen.missing,
+        node: seen.node,
+        host: seen.host,
+        account: seen.account,
+        address: seen.address,
+        accounts: seen.accounts,
+        vantages: seen.vantages,
+        repair: seen.repair,
+        identity,
+    }
+}
+
+/// A fault that only says that the evidence which would name it is missing.
+fn is_blunt(fault: Fault) -> bool {
+    matches!(fault, Fault::NodeUnreachable | Fault::AccountUnreachable)
+}
+
+/// Lets new evidence replace old; a blunt name never replaces a sharp one. Says whether
+/// fault or severity changed, or confidence rose.
+fn sharpen(finding: &mut Finding, seen: Diagnosis, now: Now) -> bool {
+    finding.clearing_since = None;
+    finding.blind_since = None;
+    let blunter = is_blunt(seen.fault) && !is_blunt(finding.fault);
+    let surer = finding.fault == seen.fault && finding.confidence > seen.confidence;
+    if blunter || surer && finding.severity == seen.severity {
+        // The wider circle still counts: more may suffer by now.
+        widen(&mut finding.accounts, seen.accounts);
+        widen(&mut finding.vantages, seen.vantages);
+        return false;
+    }
+    let before = (finding.fault, finding.severity, finding.confidence);
+    let after = (seen.fault, seen.severity, seen.confidence);
+    finding.fault = seen.fault;
+    finding.severity = seen.severity;
+    finding.confidence = seen.confidence;
+    finding.alertname = seen.fault.alert(finding.identity.blame);
+    finding.summary = seen.summary;
+    finding.evidence = seen.evidence;
+    finding.missing = seen.missing;
+    finding.accounts = seen.accounts;
+    finding.vantages = seen.vantages;
+    finding.repair = seen.repair;
+    finding.address = seen.address.or(finding.address);
+    let changed = before.0 != after.0 || before.1 != after.1 || raised(before.2, after.2);
+    if changed {
+        finding.sharpened_at = now.wall;
+    }
+    changed
+}
+
+fn raised(before: Confidence, after: Confidence) -> bool {
+    after > before
+}
+
+fn widen<T: Ord>(known: &mut Vec<T>, more: Vec<T>) {
+    known.extend(more);
+    known.sort();
+    known.dedup();
+}

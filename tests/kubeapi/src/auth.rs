@@ -20,7 +20,7 @@ pub struct Rule {
     pub resources: Vec<String>,
     /// Names it is restricted to; empty for all. Never matches a create, nor a list without a name selector.
     pub names: Vec<String>,
-    /// The namespace it is restricted to (a Role), or all (a ClusterRole).
+    /// The namespace it is restricted to (a Role), or all (a `ClusterRole`).
     pub namespace: Option<String>,
 }
 
@@ -158,7 +158,7 @@ pub struct Identity {
     pub uid: String,
     /// Groups.
     pub groups: Vec<String>,
-    /// What TokenReview answers as `extra`.
+    /// What `TokenReview` answers as `extra`.
     pub extra: BTreeMap<String, Vec<String>>,
     /// Audiences of the token. Without [`API_AUDIENCE`] it is no credential for this server (401).
     pub audiences: Vec<String>,
@@ -182,7 +182,7 @@ impl Identity {
         }
     }
 
-    /// A ServiceAccount's token for this server, without any right.
+    /// A `ServiceAccount`'s token for this server, without any right.
     pub fn service_account(namespace: &str, name: &str) -> Self {
         Self {
             user: format!("system:serviceaccount:{namespace}:{name}"),

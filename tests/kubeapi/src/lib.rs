@@ -13,7 +13,7 @@
 //!
 //! **What is real:** one global resource version; list (selectors, pages of one version), watch (initial events,
 //! bookmarks, 410, time limit), get, create, update, delete; JSON merge, strategic merge and server-side apply with
-//! field owners; the wall between spec and status; generation; finalizers; bearer tokens, RBAC and TokenReview; both
+//! field owners; the wall between spec and status; generation; finalizers; bearer tokens, RBAC and `TokenReview`; both
 //! Event APIs over one store; refusals as real `Status` objects.
 //!
 //! **What is not:** no schemas (a wrong type in a known field is stored, a field unknown to a CRD is kept), no
@@ -21,16 +21,20 @@
 //! `deletecollection`.
 
 mod auth;
+mod call;
 mod convert;
 mod discovery;
 mod faults;
+mod handle;
 mod kinds;
 mod list;
 mod load;
 pub mod objects;
 mod patch;
 mod requests;
+mod respond;
 mod routes;
+mod rules;
 mod select;
 mod server;
 mod status;
@@ -40,10 +44,11 @@ mod write;
 
 pub use auth::{API_AUDIENCE, Comparison, Identity, Rule, compare};
 pub use faults::{Action, Fault, FaultId, Faults};
+pub use handle::FakeApi;
 pub use kinds::Kind;
 pub use load::{LoadError, documents};
 pub use requests::Request;
-pub use server::{FakeApi, Options};
+pub use server::Options;
 pub use status::Refusal;
 
 /// The token that may do everything, known to every server from its start.

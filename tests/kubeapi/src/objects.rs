@@ -175,7 +175,7 @@ pub struct Instance {
     pub node: String,
     /// That node's PN address, as the status publishes it.
     pub address: String,
-    /// NodePort of the cache.
+    /// `NodePort` of the cache.
     pub port: u16,
 }
 
@@ -225,7 +225,7 @@ impl Instance {
         object
     }
 
-    /// The `KuraInstance` of June: two NodePorts, HTTP and gRPC.
+    /// The `KuraInstance` of June: two `NodePorts`, HTTP and gRPC.
     pub fn june(&self) -> Value {
         let spec = json!({
             "image": "kura:0.9.3", "replicas": 1, "private": true, "exposeNodePort": true, "clientCIDRs": [PN_CIDR],
@@ -240,7 +240,7 @@ impl Instance {
         self.custom_resource(&spec, &status)
     }
 
-    /// The later `KuraInstance`: one NodePort for the cache, and a gateway by name.
+    /// The later `KuraInstance`: one `NodePort` for the cache, and a gateway by name.
     pub fn later(&self) -> Value {
         let host = format!("{}-{}.kura.example.dev", self.account, self.region());
         let spec = json!({
@@ -264,7 +264,7 @@ impl Instance {
         self.custom_resource(&spec, &status)
     }
 
-    /// The NodePort Service, pinned to the first Pod.
+    /// The `NodePort` Service, pinned to the first Pod.
     pub fn service(&self) -> Value {
         json!({
             "apiVersion": "v1",
@@ -319,7 +319,7 @@ impl Instance {
         })
     }
 
-    /// The EndpointSlice of the Service, with the Pod ready.
+    /// The `EndpointSlice` of the Service, with the Pod ready.
     pub fn endpoint_slice(&self) -> Value {
         let service = format!("{}-external", self.name());
         json!({
@@ -341,7 +341,7 @@ impl Instance {
         })
     }
 
-    /// The NetworkPolicy: port `http` from every namespace and from the given blocks (normally [`PN_CIDR`]).
+    /// The `NetworkPolicy`: port `http` from every namespace and from the given blocks (normally [`PN_CIDR`]).
     pub fn network_policy(&self, blocks: &[&str]) -> Value {
         let mut from = vec![json!({"namespaceSelector": {}})];
         from.extend(blocks.iter().map(|cidr| json!({"ipBlock": {"cidr": cidr}})));
@@ -357,7 +357,7 @@ impl Instance {
         })
     }
 
-    /// Everything of a healthy instance in its later shape: instance, Service, Pod, EndpointSlice, NetworkPolicy.
+    /// Everything of a healthy instance in its later shape: instance, Service, Pod, `EndpointSlice`, `NetworkPolicy`.
     pub fn all(&self) -> Vec<Value> {
         vec![
             self.later(),

@@ -5,24 +5,24 @@ use std::{
     time::Duration,
 };
 
-use axum::{body::Body, extract::Query};
-use http::{HeaderMap, Method, Response, StatusCode, header, request::Parts};
+use axum::body::Body;
+use http::{HeaderMap, Response, StatusCode, header};
 use serde_json::Value;
 
 use crate::{
     auth,
+    call::{Call, list_request, watch_request},
     convert::to_served,
     discovery,
     faults::Action,
     kinds::Kind,
-    list::{self, ListRequest},
+    list,
     patch::apply::Writer,
-    requests::Request,
-    select::Selector,
+    respond::{json_response, plain, refusal_by_fault, refused},
     server::Shared,
     status::Refusal,
     store::Key,
-    watch::{self, WatchRequest, partial},
+    watch::{self, partial},
     write::{PatchKind, Write},
 };
 
@@ -30,159 +30,11 @@ use crate::{
 const MAX_BODY_BYTES: usize = 3 * 1024 * 1024;
 /// A client must have sent its body by then.
 const BODY_DEADLINE: Duration = Duration::from_secs(30);
-/// How long a watch lasts that names no time limit.
-const DEFAULT_WATCH: Duration = Duration::from_mins(30);
-/// The longest time limit that is honoured.
-const MAX_WATCH: Duration = Duration::from_hours(24);
 
 /// The connection is to be closed without an answer.
 #[derive(Debug, thiserror::Error)]
 #[error("a fault drops this connection")]
 pub(crate) struct Dropped;
-
-/// A request with its address taken apart.
-struct Call {
-    request: Request,
-    query: Vec<(String, String)>,
-    parts: Parts,
-    kind: Option<Arc<Kind>>,
-}
-
-impl Call {
-    fn read(shared: &Shared, parts: Parts) -> Self {
-        let query = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri)
-            .map(|q| q.0)
-            .unwrap_or_default();
-        let mut call = Self {
-            request: Request::default(),
-            query,
-            kind: None,
-            parts,
-        };
-        let text = |name| {
-            call.parts
-                .headers
-                .get(name)
-                .and_then(|v| v.to_str().ok())
-                .unwrap_or_default()
-        };
-        let agent = text(header::USER_AGENT)
-            .split(['/', ' '])
-            .next()
-            .unwrap_or_default()
-            .to_owned();
-        let content_type = text(header::CONTENT_TYPE)
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_owned();
-        call.request = Request {
-            path: call.parts.uri.path().to_owned(),
-            agent,
-            content_type,
-            ..Request::default()
-        };
-        call.address(shared);
-        call
-    }
-
-    /// Fills in what the path says; leaves the resource empty for a path outside the resource API.
-    fn address(&mut self, shared: &Shared) {
-        let path = self.request.path.clone();
-        let steps: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
-        let (group, version, rest) = match steps.as_slice() {
-            ["api", version, rest @ ..] => ("", *version, rest),
-            ["apis", group, version, rest @ ..] => (*group, *version, rest),
-            _ => return,
-        };
-        let (namespace, rest) = match rest {
-            ["namespaces", namespace, rest @ ..]
-                if !rest.is_empty() && !matches!(rest, ["status" | "finalize"]) =>
-            {
-                (*namespace, rest)
-            }
-            // RBAC sees a single namespace as an object in itself.
-            ["namespaces", name, ..] => (*name, rest),
-            rest => ("", rest),
-        };
-        let [plural, rest @ ..] = rest else { return };
-        let (name, subresource) = match rest {
-            [] => ("", ""),
-            [name] => (*name, ""),
-            [name, subresource] => (*name, *subresource),
-            _ => return,
-        };
-        self.kind = shared.kinds().at(group, version, plural);
-        let scoped = self.kind.as_ref().is_none_or(|k| k.namespaced) || *plural == "namespaces";
-        if !namespace.is_empty() && !scoped {
-            self.kind = None;
-        }
-        let own = str::to_owned;
-        self.request.group = own(group);
-        self.request.version = own(version);
-        self.request.resource = own(plural);
-        self.request.subresource = own(subresource);
-        self.request.namespace = own(namespace);
-        self.request.name = own(name);
-        self.request.verb = own(self.verb());
-        if self.request.name.is_empty()
-            && matches!(
-                self.request.verb.as_str(),
-                "list" | "watch" | "deletecollection"
-            )
-        {
-            let selected = self
-                .kind
-                .as_ref()
-                .and_then(|kind| Selector::parse(kind, "", self.ask("fieldSelector")).ok());
-            self.request.name = selected.and_then(|s| s.name().map(own)).unwrap_or_default();
-        }
-    }
-
-    fn verb(&self) -> &'static str {
-        let collection = self.request.name.is_empty();
-        match (&self.parts.method, collection) {
-            (&Method::GET | &Method::HEAD, true) if self.flag("watch") == Some(true) => "watch",
-            (&Method::GET | &Method::HEAD, true) => "list",
-            (&Method::GET | &Method::HEAD, false) => "get",
-            (&Method::POST, _) => "create",
-            (&Method::PUT, _) => "update",
-            (&Method::PATCH, _) => "patch",
-            (&Method::DELETE, true) => "deletecollection",
-            (&Method::DELETE, false) => "delete",
-            _ => "",
-        }
-    }
-
-    fn ask(&self, name: &str) -> &str {
-        self.query
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, v)| v.as_str())
-            .unwrap_or_default()
-    }
-
-    fn flag(&self, name: &str) -> Option<bool> {
-        match self.ask(name) {
-            "" if self.query.iter().all(|(n, _)| n != name) => None,
-            value => Some(!matches!(
-                value,
-                "false" | "0" | "f" | "F" | "FALSE" | "False"
-            )),
-        }
-    }
-
-    fn partial(&self) -> bool {
-        let accept = self
-            .parts
-            .headers
-            .get(header::ACCEPT)
-            .and_then(|v| v.to_str().ok())
-            .unwrap_or_default();
-        accept.contains("as=PartialObjectMetadata")
-    }
-}
 
 /// Answers one request. `Err` closes the connection.
 pub(crate) async fn answer(
@@ -394,7 +246,7 @@ fn write(
             let object = write.delete(&mut store, &options)?;
             drop(store);
             shared.announce();
-            let marked = !crate::write::text(&object, "deletionTimestamp").is_empty()
+            let marked = !crate::rules::text(&object, "deletionTimestamp").is_empty()
                 && object["metadata"]["finalizers"]
                     .as_array()
                     .is_some_and(|f| !f.is_empty());
@@ -439,58 +291,6 @@ fn language(content_type: &str, kind: &Kind) -> Result<PatchKind, Refusal> {
     }
 }
 
-fn list_request(call: &Call, kind: &Arc<Kind>) -> Result<ListRequest, Refusal> {
-    let limit = match call.ask("limit") {
-        "" => 0,
-        text => text
-            .parse()
-            .map_err(|_| Refusal::bad_request(format!("invalid limit {text:?}")))?,
-    };
-    Ok(ListRequest {
-        kind: Arc::clone(kind),
-        namespace: (!call.request.namespace.is_empty()).then(|| call.request.namespace.clone()),
-        selector: Selector::parse(kind, call.ask("labelSelector"), call.ask("fieldSelector"))?,
-        limit,
-        continue_token: call.ask("continue").to_owned(),
-        resource_version: call.ask("resourceVersion").to_owned(),
-        version_match: call.ask("resourceVersionMatch").to_owned(),
-        partial: call.partial(),
-    })
-}
-
-fn watch_request(call: &Call, kind: &Arc<Kind>) -> Result<WatchRequest, Refusal> {
-    let timeout = match call.ask("timeoutSeconds") {
-        "" | "0" => DEFAULT_WATCH,
-        text => {
-            let seconds = text
-                .parse()
-                .map_err(|_| Refusal::bad_request(format!("invalid timeoutSeconds {text:?}")))?;
-            Duration::from_secs(seconds).min(MAX_WATCH)
-        }
-    };
-    let initial_events = call.flag("sendInitialEvents");
-    let version_match = call.ask("resourceVersionMatch");
-    if initial_events.is_some() && version_match != "NotOlderThan" {
-        let why =
-            "Forbidden: sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-        return Err(Refusal::invalid(kind, "", "resourceVersionMatch", why));
-    }
-    if initial_events.is_none() && !version_match.is_empty() {
-        let why = "Forbidden: resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
-        return Err(Refusal::invalid(kind, "", "resourceVersionMatch", why));
-    }
-    Ok(WatchRequest {
-        kind: Arc::clone(kind),
-        namespace: (!call.request.namespace.is_empty()).then(|| call.request.namespace.clone()),
-        selector: Selector::parse(kind, call.ask("labelSelector"), call.ask("fieldSelector"))?,
-        resource_version: call.ask("resourceVersion").to_owned(),
-        bookmarks: call.flag("allowWatchBookmarks") == Some(true),
-        initial_events,
-        timeout,
-        partial: call.partial(),
-    })
-}
-
 async fn read_body(body: Body) -> Result<Vec<u8>, Refusal> {
     let read =
         tokio::time::timeout(BODY_DEADLINE, axum::body::to_bytes(body, MAX_BODY_BYTES)).await;
@@ -519,62 +319,4 @@ fn decode(body: &[u8], headers: &HeaderMap) -> Result<Value, Refusal> {
             "the object provided is unrecognized: {e}"
         ))),
     }
-}
-
-fn refusal_by_fault(code: u16, request: &Request) -> Refusal {
-    match code {
-        401 => Refusal::unauthorized(),
-        403 => auth::forbidden(
-            if request.user.is_empty() {
-                "fault"
-            } else {
-                &request.user
-            },
-            request,
-        ),
-        404 => Refusal::no_such_resource(),
-        410 => Refusal::expired(0, 0),
-        429 => Refusal::new(
-            429,
-            "TooManyRequests",
-            "too many requests, please try again later",
-        ),
-        503 => Refusal::new(503, "ServiceUnavailable", "apiserver not ready"),
-        504 => Refusal::new(504, "Timeout", "the request did not complete in time"),
-        code if (400..600).contains(&code) => Refusal::new(
-            code,
-            "InternalError",
-            "an error on the server was switched on",
-        ),
-        _ => Refusal::new(
-            500,
-            "InternalError",
-            "an error on the server was switched on",
-        ),
-    }
-}
-
-fn refused(refusal: &Refusal) -> Response<Body> {
-    let code = StatusCode::from_u16(refusal.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let mut response = json_response(code, &refusal.to_status());
-    if refusal.code == 429 {
-        response
-            .headers_mut()
-            .insert(header::RETRY_AFTER, header::HeaderValue::from_static("1"));
-    }
-    response
-}
-
-fn json_response(code: StatusCode, value: &Value) -> Response<Body> {
-    plain(code, "application/json", value.to_string().into_bytes())
-}
-
-fn plain(code: StatusCode, content_type: &'static str, body: Vec<u8>) -> Response<Body> {
-    let mut response = Response::new(Body::from(body));
-    *response.status_mut() = code;
-    response.headers_mut().insert(
-        header::CONTENT_TYPE,
-        header::HeaderValue::from_static(content_type),
-    );
-    response
 }

@@ -9,10 +9,14 @@ use crate::{
     convert::{to_served, to_storage},
     kinds::Kind,
     patch::{
-        apply::{self, ApplyError, Writer, track_update},
+        apply::{self, Writer, track_update},
         merge,
         schema::Schema,
         strategic,
+    },
+    rules::{
+        apply_refusal, body, has_finalizers, same_but_times, set_or_remove, text, valid_name,
+        without_version,
     },
     status::Refusal,
     store::{Key, Store, map_of, metadata_mut},
@@ -151,8 +155,8 @@ impl Write<'_> {
                 map_of(&mut config).remove("status");
             }
             let live = json!({});
-            let mut object = apply::apply(&live, &config, schema, &self.writer)
-                .map_err(|e| self.apply_refusal(e))?;
+            let mut object =
+                apply::apply(&live, &config, schema, &self.writer).map_err(apply_refusal)?;
             let uid = store.next_uid();
             self.identify(&mut object, (self.name, uid));
             return Ok(self.store(store, self.key(self.name), object));
@@ -172,37 +176,12 @@ impl Write<'_> {
                     .retain(|name, _| matches!(name.as_str(), "name" | "namespace"));
             }
         }
-        let applied = apply::apply(&before, &config, schema, &self.writer)
-            .map_err(|e| self.apply_refusal(e))?;
+        let applied =
+            apply::apply(&before, &config, schema, &self.writer).map_err(apply_refusal)?;
         let fields = applied["metadata"]["managedFields"].clone();
         let mut after = self.walled(&before, without_version(applied))?;
         metadata_mut(&mut after).insert("managedFields".into(), fields);
         Ok(self.finish(store, (&stored, &before), after))
-    }
-
-    fn apply_refusal(&self, error: ApplyError) -> Refusal {
-        let conflicts = match error {
-            ApplyError::Malformed(why) => return Refusal::bad_request(why),
-            ApplyError::Conflicts(conflicts) => conflicts,
-        };
-        let cause = |c: &apply::Conflict| {
-            format!("conflict with \"{}\" using {}", c.manager, c.api_version)
-        };
-        let plural = if conflicts.len() == 1 { "" } else { "s" };
-        let listed: Vec<String> = conflicts
-            .iter()
-            .map(|c| format!("{}: {}", cause(c), c.field))
-            .collect();
-        let message = format!(
-            "Apply failed with {} conflict{plural}: {}",
-            conflicts.len(),
-            listed.join(", ")
-        );
-        let causes = conflicts
-            .iter()
-            .map(|c| json!({"reason": "FieldManagerConflict", "message": cause(c), "field": c.field}))
-            .collect();
-        Refusal::new(409, "Conflict", message).with_causes(causes)
     }
 
     /// DELETE. An object with finalizers is only marked, and goes with the last of them. There is no kubelet here:
@@ -404,61 +383,4 @@ impl Write<'_> {
             store.put(key, object)
         }
     }
-}
-
-/// A string of the metadata, empty if it is none.
-pub(crate) fn text<'a>(object: &'a Value, field: &str) -> &'a str {
-    object["metadata"][field].as_str().unwrap_or_default()
-}
-
-fn has_finalizers(object: &Value) -> bool {
-    object["metadata"]["finalizers"]
-        .as_array()
-        .is_some_and(|list| !list.is_empty())
-}
-
-fn set_or_remove(object: &mut Value, field: &str, value: Option<&Value>) {
-    let map = map_of(object);
-    match value {
-        Some(value) => map.insert(field.into(), value.clone()),
-        None => map.remove(field),
-    };
-}
-
-/// Everything but metadata and status: what generation counts.
-fn body(object: &Value) -> Vec<(&String, &Value)> {
-    let parts = object.as_object().into_iter().flatten();
-    parts
-        .filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status"))
-        .collect()
-}
-
-fn without_version(mut object: Value) -> Value {
-    metadata_mut(&mut object).remove("resourceVersion");
-    object
-}
-
-/// Whether two states differ in nothing but the times in `managedFields`.
-fn same_but_times(before: &Value, after: &Value) -> bool {
-    let plain = |object: &Value| {
-        let mut object = object.clone();
-        if let Some(Value::Array(entries)) = metadata_mut(&mut object).get_mut("managedFields") {
-            for entry in entries {
-                map_of(entry).remove("time");
-            }
-        }
-        object
-    };
-    plain(before) == plain(after)
-}
-
-/// A DNS subdomain of RFC 1123, with the colon that RBAC objects may have.
-fn valid_name(name: &str) -> bool {
-    let edge = |c: Option<char>| c.is_some_and(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
-    name.len() <= 253
-        && edge(name.chars().next())
-        && edge(name.chars().last())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.:".contains(c))
 }

@@ -1,5 +1,10 @@
-//! Callers, rights, TokenReview and the request log.
-#![allow(missing_docs)]
+//! Callers, rights, `TokenReview` and the request log.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 

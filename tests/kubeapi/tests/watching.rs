@@ -1,5 +1,10 @@
 //! List and watch by the real `kube` watcher, through everything that goes wrong with watches.
-#![allow(missing_docs)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 
@@ -156,7 +161,7 @@ async fn a_small_history_forgets_by_itself() {
         .unwrap();
     for n in 0..4 {
         api.edit("nodes", ("", "a"), |node| {
-            node["metadata"]["labels"]["n"] = n.to_string().into()
+            node["metadata"]["labels"]["n"] = n.to_string().into();
         });
     }
     let mut stream = nodes
@@ -336,7 +341,7 @@ async fn faults_reach_the_watcher_and_pass() {
     for (fault, told) in [
         (Fault::new(Action::Refuse(401)), "Unauthorized"),
         (Fault::new(Action::Refuse(403)).on("nodes"), "forbidden"),
-        (Fault::new(Action::Refuse(503)).verb("list"), "not ready"),
+        (Fault::new(Action::Refuse(500)).verb("list"), "switched on"),
         (
             Fault::new(Action::Garbage(b"<html>".to_vec())),
             "expected value",
@@ -351,11 +356,24 @@ async fn faults_reach_the_watcher_and_pass() {
         faults.end(id);
         until(&mut stream, settled).await;
     }
+    assert!(
+        api.requests().iter().any(|r| r.code == 0),
+        "a dropped request is logged too"
+    );
 
     faults.add(Fault::new(Action::Delay(Duration::from_millis(100))).times(1));
     let started = std::time::Instant::now();
     nodes.list(&ListParams::default()).await.unwrap();
     assert!(started.elapsed() >= Duration::from_millis(100));
+
+    // The client itself repeats 429, 503 and 504 (with growing pauses, for minutes), unless told otherwise.
+    api.clear_requests();
+    faults.add(Fault::new(Action::Refuse(503)).times(3));
+    nodes.list(&ListParams::default()).await.unwrap();
+    assert_eq!(
+        api.requests().iter().map(|r| r.code).collect::<Vec<_>>(),
+        [503, 503, 503, 200]
+    );
 
     faults.malformed("nodes", json!({"metadata": {"name": "odd"}, "spec": 17}));
     assert!(
@@ -364,10 +382,6 @@ async fn faults_reach_the_watcher_and_pass() {
     );
     faults.clear();
     nodes.list(&ListParams::default()).await.unwrap();
-    assert!(
-        api.requests().iter().any(|r| r.code == 0),
-        "a dropped request is logged too"
-    );
 }
 
 #[tokio::test]

@@ -1,5 +1,10 @@
 //! The bare wire: paths, hostile requests, discovery, and the program itself.
-#![allow(missing_docs)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 use std::{
     io::{BufRead, BufReader, Read, Write},
@@ -112,6 +117,9 @@ fn whatever_is_unknown_is_a_404_status() {
     }
 }
 
+/// Method, path, content type and body, expected code.
+type Case<'a> = (&'a str, &'a str, (&'a str, &'a [u8]), u16);
+
 #[test]
 fn hostile_requests_are_refused_and_do_no_harm() {
     let api = FakeApi::start();
@@ -119,7 +127,7 @@ fn hostile_requests_are_refused_and_do_no_harm() {
     let json_type = "application/json";
     let deep = "[".repeat(100_000);
     let huge = vec![b'x'; 4 * 1024 * 1024];
-    let cases: [(&str, &str, (&str, &[u8]), u16); 20] = [
+    let cases: [Case<'_>; 20] = [
         ("POST", "/api/v1/nodes", (json_type, b"{"), 400),
         ("POST", "/api/v1/nodes", (json_type, b"[]"), 400),
         (

@@ -1,5 +1,10 @@
 //! Create, update, delete and the three patch languages by the real `kube` client.
-#![allow(missing_docs)]
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test fails by panicking"
+)]
 
 mod common;
 

@@ -178,7 +178,9 @@ fn remove_at(value: &mut Value, path: &[Step], schema: Schema, at: &str) {
             }
         }
         (Step::Item(json), Value::Array(items)) if rest.is_empty() => {
-            items.retain(|item| item.to_string() != *json)
+            if let Ok(gone) = serde_json::from_str::<Value>(json) {
+                items.retain(|item| *item != gone);
+            }
         }
         _ => {}
     }
@@ -196,9 +198,9 @@ pub(crate) fn display(path: &[Step]) -> String {
             Step::Key(json) => {
                 let keys: Map<String, Value> = serde_json::from_str(json).unwrap_or_default();
                 let inside: Vec<String> = keys.iter().map(|(k, v)| format!("{k}={v}")).collect();
-                out.push_str(&format!("[{}]", inside.join(",")));
+                out.extend(["[", &inside.join(","), "]"]);
             }
-            Step::Item(json) => out.push_str(&format!("[={json}]")),
+            Step::Item(json) => out.extend(["[=", json, "]"]),
         }
     }
     out

@@ -1,4 +1,4 @@
-//! How lists of the known kinds merge: the part of the OpenAPI schema that strategic merge patch
+//! How lists of the known kinds merge: the part of the `OpenAPI` schema that strategic merge patch
 //! (`x-kubernetes-patch-merge-key`) and server-side apply (`x-kubernetes-list-type`, `-list-map-keys`) read.
 //! A list without a rule is atomic: it is replaced whole and owned whole.
 
@@ -66,8 +66,9 @@ impl Schema {
             ("", "nodes") => NODE,
             ("", "pods") => POD,
             ("", "services") => SERVICE,
-            ("", "namespaces") | ("cluster.x-k8s.io", "machines") => CONDITIONS,
-            ("apiextensions.k8s.io", _) => CONDITIONS,
+            ("", "namespaces") | ("cluster.x-k8s.io", "machines") | ("apiextensions.k8s.io", _) => {
+                CONDITIONS
+            }
             _ => &[],
         })
     }

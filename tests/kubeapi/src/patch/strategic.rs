@@ -50,10 +50,10 @@ fn object(
         target.retain(|name, _| kept.iter().any(|k| k.as_str() == Some(name)));
     }
     for (name, value) in patch {
-        if let Some(field) = name.strip_prefix(DELETE_PRIMITIVE) {
-            if let (Some(Value::Array(live)), Value::Array(gone)) = (target.get_mut(field), value) {
-                live.retain(|item| !gone.contains(item));
-            }
+        if let Some(field) = name.strip_prefix(DELETE_PRIMITIVE)
+            && let (Some(Value::Array(live)), Value::Array(gone)) = (target.get_mut(field), value)
+        {
+            live.retain(|item| !gone.contains(item));
         }
         if name.starts_with('$') {
             continue;
@@ -120,21 +120,20 @@ fn list(slot: &mut Value, items: &[Value], schema: Schema, path: &str) -> Result
             return Ok(());
         }
     };
-    match rule {
-        List::Map(keys) => by_key(
+    if let List::Map(keys) = rule {
+        by_key(
             live,
             items,
             keys.first().copied().unwrap_or_default(),
             (schema, path),
-        ),
-        _ => {
-            for item in items {
-                if !live.contains(item) {
-                    live.push(item.clone());
-                }
+        )
+    } else {
+        for item in items {
+            if !live.contains(item) {
+                live.push(item.clone());
             }
-            Ok(())
         }
+        Ok(())
     }
 }
 

@@ -49,9 +49,10 @@ pub async fn until<K: Debug>(
         }
         panic!("the watcher ended");
     };
-    if tokio::time::timeout(DEADLINE, read).await.is_err() {
-        panic!("the watcher never came there; it showed {seen:?}");
-    }
+    assert!(
+        tokio::time::timeout(DEADLINE, read).await.is_ok(),
+        "the watcher never came there; it showed {seen:?}"
+    );
     seen
 }
 

@@ -8,6 +8,7 @@
 pub mod board;
 pub mod burn;
 pub mod burst;
+pub mod correlate;
 pub mod diagnosis;
 pub mod engine;
 pub mod fault;

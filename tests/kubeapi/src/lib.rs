@@ -14,10 +14,9 @@
 //! **What is real:** one global resource version; list (selectors, pages of one version), watch (initial events,
 //! bookmarks, 410, time limit), get, create, update, delete; JSON merge, strategic merge and server-side apply with
 //! field owners; the wall between spec and status; generation; finalizers; bearer tokens, RBAC and `TokenReview`; both
-//! Event APIs over one store; refusals as real `Status` objects.
+//! Event APIs over one store; refusals as real `Status` objects; pruning by a stored CRD.
 //!
-//! **What is not:** no schemas (a wrong type in a known field is stored, a field unknown to a CRD is kept), no
-//! defaulting, no controllers, no kubelet (a deleted Pod goes at once), no TLS, no protobuf, no JSON Patch, no
+//! **What is not:** no validation against schemas (a wrong type in a known field is stored), no defaulting, no controllers, no kubelet (a deleted Pod goes at once), no TLS, no protobuf, no JSON Patch, no
 //! `deletecollection`.
 
 mod auth;
@@ -31,6 +30,7 @@ mod list;
 mod load;
 pub mod objects;
 mod patch;
+mod prune;
 mod requests;
 mod respond;
 mod routes;

@@ -143,7 +143,13 @@ pub fn runner_pod(name: &str, mac: &str) -> Value {
 pub fn kura_crd(status_fields: &[&str]) -> Value {
     let properties: serde_json::Map<String, Value> = status_fields
         .iter()
-        .map(|f| ((*f).to_owned(), json!({"type": "string"})))
+        .map(|f| {
+            let number = f.starts_with("nodePort") || f.ends_with("Replicas");
+            (
+                (*f).to_owned(),
+                json!({"type": if number { "integer" } else { "string" }}),
+            )
+        })
         .collect();
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",

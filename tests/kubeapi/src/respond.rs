@@ -9,14 +9,7 @@ use crate::{auth, requests::Request, status::Refusal};
 pub(crate) fn refusal_by_fault(code: u16, request: &Request) -> Refusal {
     match code {
         401 => Refusal::unauthorized(),
-        403 => auth::forbidden(
-            if request.user.is_empty() {
-                "fault"
-            } else {
-                &request.user
-            },
-            request,
-        ),
+        403 => auth::forbidden(&request.user, request),
         404 => Refusal::no_such_resource(),
         410 => Refusal::expired(0, 0),
         429 => Refusal::new(

@@ -10,7 +10,7 @@ use http::{HeaderMap, Response, StatusCode, header};
 use serde_json::Value;
 
 use crate::{
-    auth,
+    auth::{self, Identity},
     call::{Call, list_request, watch_request},
     convert::to_served,
     discovery,
@@ -53,6 +53,14 @@ pub(crate) async fn answer(
         let document = discovery::document(&shared.kinds(), "/version").unwrap_or_default();
         return Ok(json_response(StatusCode::OK, &document));
     }
+    let header = call.parts.headers.get(header::AUTHORIZATION);
+    let caller = header
+        .map(|value| value.to_str().map_err(|_| Refusal::unauthorized()))
+        .transpose()
+        .and_then(|header| shared.auth().caller(header));
+    if let Ok(identity) = &caller {
+        call.request.user.clone_from(&identity.user);
+    }
     let verdict = shared
         .switches
         .lock()
@@ -65,7 +73,10 @@ pub(crate) async fn answer(
         Some(Action::Drop) => Err(Dropped),
         Some(Action::Garbage(bytes)) => Ok(Ok(plain(StatusCode::OK, "application/json", bytes))),
         Some(Action::Refuse(code)) => Ok(Err(refusal_by_fault(code, &call.request))),
-        Some(Action::Delay(_)) | None => Ok(serve(&shared, &mut call, body).await),
+        Some(Action::Delay(_)) | None => Ok(match caller {
+            Ok(identity) => serve(&shared, &call, &identity, body).await,
+            Err(refusal) => Err(refusal),
+        }),
     };
     let response = answered.map(|outcome| outcome.unwrap_or_else(|refusal| refused(&refusal)));
     call.request.code = response.as_ref().map_or(0, |r| r.status().as_u16());
@@ -80,22 +91,17 @@ pub(crate) async fn answer(
 
 async fn serve(
     shared: &Arc<Shared>,
-    call: &mut Call,
+    call: &Call,
+    identity: &Identity,
     body: Body,
 ) -> Result<Response<Body>, Refusal> {
-    let header = call.parts.headers.get(header::AUTHORIZATION);
-    let header = header
-        .map(|value| value.to_str().map_err(|_| Refusal::unauthorized()))
-        .transpose()?;
-    let identity = shared.auth().caller(header)?;
-    call.request.user.clone_from(&identity.user);
     if call.request.resource.is_empty() {
         let found = discovery::document(&shared.kinds(), &call.request.path);
         return found
             .map(|d| json_response(StatusCode::OK, &d))
             .ok_or_else(Refusal::no_such_resource);
     }
-    auth::authorize(&identity, &call.request)?;
+    auth::authorize(identity, &call.request)?;
     let kind = call.kind.clone().ok_or_else(Refusal::no_such_resource)?;
     let sub_known = match call.request.subresource.as_str() {
         "" => true,

@@ -293,4 +293,17 @@ mod tests {
                 && !ok("metadata.name=b")
         );
     }
+
+    proptest::proptest! {
+        /// No text makes the parser panic, and what it takes it also answers.
+        #[test]
+        fn selectors_are_total(labels in "[a!=(), notin/é-]{0,24}", fields in "\\PC{0,24}") {
+            let pods = Kind::builtin("", "v1", "pods", "Pod");
+            for (l, f) in [(labels.as_str(), ""), ("", fields.as_str())] {
+                if let Ok(selector) = Selector::parse(&pods, l, f) {
+                    selector.matches(&json!({"metadata": 7}));
+                }
+            }
+        }
+    }
 }

@@ -14,6 +14,7 @@ use crate::{
         schema::Schema,
         strategic,
     },
+    prune,
     rules::{
         apply_refusal, body, has_finalizers, same_but_times, set_or_remove, text, valid_name,
         without_version,
@@ -54,7 +55,7 @@ impl Write<'_> {
 
     /// POST: a new object, named by itself or by `generateName`.
     pub(crate) fn create(&self, store: &mut Store, body: Value) -> Outcome {
-        let mut object = self.checked(body, "")?;
+        let mut object = self.checked(store, body, "")?;
         let uid = store.next_uid();
         let name = match (text(&object, "name"), text(&object, "generateName")) {
             ("", "") => {
@@ -92,7 +93,7 @@ impl Write<'_> {
 
     /// PUT: the whole object, or its status.
     pub(crate) fn update(&self, store: &mut Store, body: Value) -> Outcome {
-        let object = self.checked(body, self.name)?;
+        let object = self.checked(store, body, self.name)?;
         let Some(stored) = store.get(&self.key(self.name)) else {
             if self.kind.create_on_update && self.writer.subresource.is_empty() {
                 return self.create(store, object);
@@ -132,7 +133,7 @@ impl Write<'_> {
             strategic::merge(&mut object, patch, schema).map_err(Refusal::bad_request)?;
         }
         // A patch carries a precondition only if it names a version itself; the merged object always has one.
-        let object = self.checked(object, self.name)?;
+        let object = self.checked(store, object, self.name)?;
         let mut after = self.walled(&before, object)?;
         track_update(&before, &mut after, schema, &self.writer);
         Ok(self.finish(store, (&stored, &before), after))
@@ -140,7 +141,7 @@ impl Write<'_> {
 
     fn apply(&self, store: &mut Store, stored: Option<Arc<Value>>, config: &Value) -> Outcome {
         let schema = Schema::of(self.kind);
-        let config = self.checked(config.clone(), self.name)?;
+        let config = self.checked(store, config.clone(), self.name)?;
         if config["metadata"].get("managedFields").is_some() {
             let why = "metadata.managedFields must be nil";
             return Err(Refusal::bad_request(why));
@@ -220,8 +221,8 @@ impl Write<'_> {
             .ok_or_else(|| Refusal::not_found(self.kind, self.name))
     }
 
-    /// Whether the body may stand at this address.
-    fn checked(&self, mut body: Value, name: &str) -> Result<Value, Refusal> {
+    /// The body, pruned by its CRD, if it may stand at this address.
+    fn checked(&self, store: &Store, mut body: Value, name: &str) -> Result<Value, Refusal> {
         if !body.is_object() {
             return Err(Refusal::bad_request(
                 "the object provided is unrecognized (must be of type Object)",
@@ -267,6 +268,7 @@ impl Write<'_> {
         if self.kind.namespaced {
             metadata.insert("namespace".into(), self.namespace.into());
         }
+        prune::prune(store, self.kind, &mut body);
         Ok(body)
     }
 

@@ -176,7 +176,11 @@ async fn one_kind_forbidden_leaves_the_others() {
     let nodes: Api<Node> = Api::all(client.clone());
     let pods: Api<k8s_openapi::api::core::v1::Pod> = Api::all(client);
     let fault = api.faults().forbid("nodes");
-    assert!(status(nodes.list(&ListParams::default()).await).is_forbidden());
+    let refused = status(nodes.list(&ListParams::default()).await);
+    assert!(
+        refused.is_forbidden() && refused.message.contains("User \"kubernetes-admin\""),
+        "{refused:?}"
+    );
     pods.list(&ListParams::default()).await.unwrap();
     api.faults().end(fault);
     nodes.list(&ListParams::default()).await.unwrap();

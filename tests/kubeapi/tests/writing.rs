@@ -403,3 +403,45 @@ async fn dry_runs_store_nothing() {
     assert_eq!(types(&shown).len(), 5);
     assert_eq!(api.get("nodes", "", "n"), before);
 }
+
+#[tokio::test]
+async fn an_old_crd_prunes_what_it_does_not_know() {
+    let api = FakeApi::start();
+    let instance = objects::Instance::new("tuist", "n", "172.16.0.2", 30985);
+    api.apply(objects::kura_crd(&["phase", "nodeAddress", "nodePortHTTP"]))
+        .unwrap();
+    api.apply(instance.pruned()).unwrap();
+    let kind = ApiResource::from_gvk_with_plural(
+        &GroupVersionKind::gvk("kura.tuist.dev", "v1alpha1", "KuraInstance"),
+        "kurainstances",
+    );
+    let instances: Api<DynamicObject> = Api::namespaced_with(client(&api).await, "kura", &kind);
+    for patch in [
+        Patch::Merge(instance.later()),
+        Patch::Apply(instance.later()),
+    ] {
+        let by = PatchParams {
+            field_manager: Some("controller".into()),
+            ..PatchParams::default()
+        };
+        let after = instances
+            .patch_status(&instance.name(), &by, &patch)
+            .await
+            .unwrap();
+        assert_eq!(after.data["status"]["nodeAddress"], "172.16.0.2");
+        assert_eq!(after.data["status"].get("nodePortCache"), None);
+        assert_eq!(after.data["spec"]["accountHandle"], "tuist");
+    }
+    api.apply(objects::kura_crd(&[
+        "phase",
+        "nodeAddress",
+        "nodePortCache",
+    ]))
+    .unwrap();
+    let newer = Patch::Merge(instance.later());
+    let after = instances
+        .patch_status(&instance.name(), &PatchParams::default(), &newer)
+        .await
+        .unwrap();
+    assert_eq!(after.data["status"]["nodePortCache"], 30985);
+}

@@ -23,7 +23,7 @@ pub trait Clock: Send + Sync + 'static {
 /// A clock that many tasks share.
 pub type SharedClock = Arc<dyn Clock>;
 
-/// The clock that counts through suspend: `CLOCK_BOOTTIME` (clock_gettime(2)).
+/// The clock that counts through suspend: `CLOCK_BOOTTIME` (`clock_gettime(2)`).
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const THROUGH_SUSPEND: ClockId = ClockId::Boottime;
 /// macOS has no `CLOCK_BOOTTIME`; its `CLOCK_MONOTONIC` "will continue to increment while the
@@ -247,7 +247,7 @@ mod tests {
         clock.advance(Duration::from_secs(1));
         let for_ = Duration::from_secs(90);
         assert_eq!(observe(), Some(Step::Suspended { for_ }));
-        let by = Duration::from_secs(3_600);
+        let by = Duration::from_hours(1);
         clock.set_wall(clock.now().wall.after(by));
         assert_eq!(observe(), Some(Step::WallForward { by }));
         clock.set_wall(clock.now().wall.before(by));

@@ -144,9 +144,8 @@ pub async fn serve_within(
             () = shutdown.requested() => break,
         };
         let router = router.clone();
-        let within = limits.request_timeout;
         let service = service_fn(move |request: Request<Incoming>| {
-            answer(router.clone(), request, peer, within)
+            answer(router.clone(), request, peer, limits)
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -203,15 +202,24 @@ async fn answer(
     router: Router,
     mut request: Request<Incoming>,
     peer: SocketAddr,
-    within: Duration,
+    limits: Limits,
 ) -> Result<Response, std::convert::Infallible> {
+    // A body that says that it is too large is refused before a byte of it is read.
+    let least = hyper::body::Body::size_hint(request.body()).lower();
+    if least > limits.body_bytes as u64 {
+        let most = limits.body_bytes;
+        let said = format!("the body has {least} bytes, at most {most} are accepted\n");
+        return Ok((StatusCode::PAYLOAD_TOO_LARGE, said).into_response());
+    }
     request.extensions_mut().insert(ConnectInfo(peer));
     let service = TowerToHyperService::new(router);
     let answered = hyper::service::Service::call(&service, request);
-    Ok(match tokio::time::timeout(within, answered).await {
-        Ok(Ok(response)) => response,
-        Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
-    })
+    Ok(
+        match tokio::time::timeout(limits.request_timeout, answered).await {
+            Ok(Ok(response)) => response,
+            Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
+        },
+    )
 }
 
 #[cfg(test)]

@@ -133,10 +133,16 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
 /// names. Empty = it can be used as it stands.
 pub fn check(path: &Path) -> Result<Vec<Problem>, ConfigError> {
     let text = read_bounded(path, MAX_CONFIG)?;
-    let (config, mut problems) = parse(&text);
+    let (config, findings) = parse_all(&text);
+    let mut problems = findings.problems;
     if let Some(config) = config {
-        problems.extend(files::problems(&config));
+        problems.extend(files::problems(&config).into_iter().map(|mut problem| {
+            problem.line = findings.lines.get(&problem.path).copied().unwrap_or(0);
+            problem
+        }));
     }
+    // A person walks through the file once, from top to bottom.
+    problems.sort_by_key(|problem| problem.line);
     Ok(problems
         .into_iter()
         .map(|problem| problem.in_file(path))

@@ -35,6 +35,9 @@ pub use self::serve::{Alertmanager, InventorySource, Listen, Serve, TokenBinding
 pub use self::top::{Config, Log, LogFormat, LogLevel};
 pub use self::value::BaseUrl;
 
-/// A complete commented configuration. Lines that begin with `#` and no space are settings that
-/// are switched off; lines that begin with `# ` are words for people.
+/// A complete commented configuration. A `#` in the first column directly before a key or its
+/// indentation switches a setting off; words for people begin with `# `.
 pub const DEFAULT: &str = include_str!("default.yaml");
+
+#[cfg(test)]
+mod tests;

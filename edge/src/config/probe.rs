@@ -148,7 +148,7 @@ impl FromSection for Pace {
         let mut millis = |key, default_ms, least_ms| {
             let given = section.or(key, Duration::from_millis(default_ms));
             let least = Duration::from_millis(least_ms);
-            let most = Duration::from_secs(300);
+            let most = Duration::from_mins(5);
             if given < least || given > most {
                 section.refuse(
                     key,

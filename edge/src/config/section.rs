@@ -4,6 +4,8 @@
 //! step. A key that was asked for is a known key; what is left over is unknown and gets a
 //! suggestion. See `config/mod.rs` for how to add a section.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::problem::Problem;
 use super::suggest;
 use super::tree::{Node, Value};
@@ -14,7 +16,9 @@ pub(super) struct Findings {
     pub(super) problems: Vec<Problem>,
     /// Every key path that was asked for, list indices left out; the completeness test of the
     /// printed default configuration reads it.
-    pub(super) known: std::collections::BTreeSet<String>,
+    pub(super) known: BTreeSet<String>,
+    /// The line of every value that was read, by its full key path.
+    pub(super) lines: BTreeMap<String, u64>,
 }
 
 /// Where a value stands.
@@ -40,6 +44,9 @@ pub(super) trait FromSection: Sized {
     /// Reads the keys; `None` if a required one is missing or refused.
     fn from_section(section: &mut Section<'_>) -> Option<Self>;
 }
+
+/// A value was there and was refused; the problem was added.
+struct Refused;
 
 /// A section while it is read.
 pub(super) struct Section<'a> {
@@ -90,19 +97,21 @@ impl Section<'_> {
         }
     }
 
-    fn take<T: FromNode>(&mut self, key: &'static str) -> Option<Option<T>> {
+    /// The key's value if the file has the key: `Err` if it was refused.
+    fn take<T: FromNode>(&mut self, key: &'static str) -> Option<Result<T, Refused>> {
         self.asked.push(key);
         let path = self.at(key, 0).path;
         self.findings.known.insert(without_indices(&path));
         let (_, line, node) = *self.entries.iter().find(|(name, ..)| *name == key)?;
         let place = self.at(key, if node.line > 0 { node.line } else { line });
-        Some(T::from_node(node, &place, self.findings))
+        self.findings.lines.insert(place.path.clone(), place.line);
+        Some(T::from_node(node, &place, self.findings).ok_or(Refused))
     }
 
     /// A key that must be there.
     pub(super) fn required<T: FromNode>(&mut self, key: &'static str, write: &str) -> Option<T> {
         if let Some(value) = self.take(key) {
-            return value;
+            return value.ok();
         }
         let place = self.at(key, self.place.line);
         let problem = place.error(format!("required, but missing; write `{key}: {write}`"));
@@ -112,13 +121,13 @@ impl Section<'_> {
 
     /// A key that may be left out.
     pub(super) fn optional<T: FromNode>(&mut self, key: &'static str) -> Option<T> {
-        self.take(key).flatten()
+        self.take(key)?.ok()
     }
 
     /// A key with a default. A refused value is a problem, and the default stands in for it so
     /// that the rest of the section is still read.
     pub(super) fn or<T: FromNode>(&mut self, key: &'static str, default: T) -> T {
-        self.take(key).flatten().unwrap_or(default)
+        self.take(key).and_then(Result::ok).unwrap_or(default)
     }
 
     /// Whether the key is in the file.

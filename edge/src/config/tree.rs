@@ -52,10 +52,20 @@ pub(super) fn yaml_problem(error: &serde_saphyr::Error) -> Problem {
     let line = error.location().map_or(0, |location| location.line());
     let said = error.to_string();
     let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
-    // The position is told in front of the line; the parser tells it again.
-    let said = match said.find(": ") {
-        Some(end) if said.starts_with("error: line ") => said[end + 2..].to_owned(),
-        _ => said,
+    // The position is told in front of the line; the parser tells it again at the end.
+    let said = said
+        .rsplit_once(" at line ")
+        .map_or(said.as_str(), |(what, _)| what);
+    let said = if let Some(rest) = said.strip_prefix("duplicate mapping key: ") {
+        let key = rest.split(',').next().unwrap_or_default();
+        format!("the key `{}` is written twice; remove one", shortened(key))
+    } else if said.starts_with("multiple YAML documents") {
+        "a second YAML document begins here; remove the `---`".to_owned()
+    } else if said.starts_with("tabs disallowed") {
+        "a tab indents this line; YAML wants spaces".to_owned()
+    } else {
+        let said: String = said.chars().take(300).collect();
+        format!("{said}; correct it here")
     };
     Problem::error("", line, said)
 }

@@ -132,8 +132,9 @@ impl FromNode for SocketAddr {
         }
         let found = super::tree::shortened(text);
         let port = text.rsplit(':').next().unwrap_or_default();
-        let fix = if text.parse::<std::net::IpAddr>().is_ok() {
-            format!("the port is missing; write \"{text}:9760\"")
+        let fix = if let Ok(ip) = text.parse::<std::net::IpAddr>() {
+            let whole = SocketAddr::new(ip, 9760);
+            format!("the port is missing; write \"{whole}\"")
         } else if text.contains(':') && port.parse::<u32>().is_ok_and(|port| port > 65_535) {
             "the port must be at most 65535".to_owned()
         } else if let Some(port) = text.strip_prefix(':') {
@@ -159,8 +160,8 @@ impl FromNode for Duration {
             Value::Text(text) => match humantime::parse_duration(text.trim()) {
                 Ok(duration) => return Some(duration),
                 Err(_) if text.trim().parse::<u64>().is_ok() => without_unit(text.trim()),
-                Err(error) => format!(
-                    "{:?} is no duration ({error}); write it like 500ms, 30s, 5m or 1h 30m",
+                Err(_) => format!(
+                    "{:?} is no duration; write it like 500ms, 30s, 5m or 1h 30m",
                     super::tree::shortened(text)
                 ),
             },

@@ -80,8 +80,9 @@ impl Default for Limits {
 
 /// Measured checks over which loss is counted.
 pub const WINDOW: u32 = 64;
-/// Misses remembered one by one; beyond, the first and the newest are kept.
-const REMEMBERED: usize = 64;
+/// Results that are kept one by one, so that a late one still takes its place: at the fastest
+/// pace of a burst (10 a second) more than three times the longest deadline.
+const REMEMBERED: usize = 48;
 
 /// One check's result: when it started, and what it saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,99 +96,125 @@ pub struct Observation {
 /// The state of one path.
 #[derive(Debug, Clone, Default)]
 pub struct PathState {
-    last_success: Option<Tick>,
-    /// Starts of misses after the last success, sorted.
-    misses: VecDeque<Tick>,
-    /// Consecutive successes since the last miss.
-    successes: u32,
-    was_down: bool,
+    /// The newest measured results, sorted by start; a miss is `false`.
+    recent: VecDeque<(Tick, bool)>,
+    /// What came before them, folded.
+    before: Silence,
+    /// All of it, folded: what verdicts are read from.
+    silence: Silence,
     last: Option<Observation>,
-    newest: Option<Tick>,
     /// One bit per measured check, newest lowest; 1 = miss.
     window: u64,
     measured: u32,
 }
 
+/// What a sequence of results in the order of their starts amounts to.
+#[derive(Debug, Clone, Copy, Default)]
+struct Silence {
+    last_success: Option<Tick>,
+    newest: Option<Tick>,
+    /// Start of the first miss that no recovery has followed.
+    since: Option<Tick>,
+    /// Consecutive successes since the last miss.
+    successes: u32,
+    down: bool,
+}
+
+impl Silence {
+    fn step(&mut self, start: Tick, reached: bool, limits: &Limits) {
+        self.newest = self.newest.max(Some(start));
+        if reached {
+            self.last_success = self.last_success.max(Some(start));
+            self.successes = self.successes.saturating_add(1);
+            // Down ends on consecutive successes, a mere suspicion on one.
+            if !self.down || self.successes >= limits.recover {
+                self.since = None;
+                self.down = false;
+            }
+        } else {
+            self.successes = 0;
+            let since = *self.since.get_or_insert(start);
+            self.down |= start.since(since) >= limits.confirm;
+        }
+    }
+}
+
 impl PathState {
     /// Takes one result in. Results may come late: order is that of their starts.
     pub fn observe(&mut self, seen: Observation, limits: &Limits) {
+        let was_down = self.silence.down;
+        self.take(seen, limits);
+        if was_down && !self.silence.down {
+            // An outage that has ended is not loss.
+            self.window = 0;
+            self.measured = 0;
+        }
+    }
+
+    fn take(&mut self, seen: Observation, limits: &Limits) {
         if self.last.is_none_or(|last| last.start <= seen.start) {
             self.last = Some(seen);
         }
-        match seen.outcome {
-            Outcome::Reached => self.reached(seen.start, limits),
-            Outcome::Unreached(_) => self.missed(seen.start, limits),
+        let reached = match seen.outcome {
+            Outcome::Reached => true,
+            Outcome::Unreached(_) => false,
             Outcome::Unmeasured(_) | Outcome::NotApplicable => return,
-        }
-        self.newest = self.newest.max(Some(seen.start));
-        self.window = (self.window << 1) | u64::from(seen.outcome != Outcome::Reached);
+        };
+        self.window = (self.window << 1) | u64::from(!reached);
         self.measured = self.measured.saturating_add(1);
-    }
-
-    fn reached(&mut self, start: Tick, limits: &Limits) {
-        self.last_success = self.last_success.max(Some(start));
-        if self.misses.back().is_none_or(|last| *last < start) {
-            self.successes = self.successes.saturating_add(1);
-        }
-        if self.was_down && self.successes < limits.recover {
-            // Down ends on consecutive successes; until then the misses stay on record.
+        if self.before.newest.is_some_and(|folded| seen.start < folded) {
+            // Too late to change what later results have said.
             return;
         }
-        self.misses.retain(|miss| *miss > start);
-        self.was_down &= !self.misses.is_empty();
-    }
-
-    fn missed(&mut self, start: Tick, limits: &Limits) {
-        if self.last_success.is_some_and(|success| success > start) {
+        let at = self.recent.partition_point(|(start, _)| *start <= seen.start);
+        if at == self.recent.len() && at < REMEMBERED {
+            // In order: one step more.
+            self.recent.push_back((seen.start, reached));
+            self.silence.step(seen.start, reached, limits);
             return;
         }
-        self.successes = 0;
-        let at = self.misses.partition_point(|miss| *miss <= start);
-        self.misses.insert(at, start);
-        if self.misses.len() > REMEMBERED {
-            self.misses.remove(REMEMBERED / 2);
+        self.recent.insert(at, (seen.start, reached));
+        if self.recent.len() > REMEMBERED
+            && let Some((start, reached)) = self.recent.pop_front()
+        {
+            self.before.step(start, reached, limits);
         }
-        self.was_down |= self.silence() >= limits.confirm;
-    }
-
-    /// From first to last miss since the last success.
-    fn silence(&self) -> Duration {
-        match (self.misses.front(), self.misses.back()) {
-            (Some(first), Some(last)) => last.since(*first),
-            _ => Duration::ZERO,
+        self.silence = self.before;
+        for (start, reached) in &self.recent {
+            self.silence.step(*start, *reached, limits);
         }
     }
 
     /// The verdict as of `now`.
     pub fn verdict_at(&self, now: Tick, limits: &Limits) -> Verdict {
-        let Some(newest) = self.newest else {
+        let Some(newest) = self.silence.newest else {
             return Verdict::Unknown;
         };
         if now.since(newest) > limits.stale {
             return Verdict::Unknown;
         }
-        if self.misses.is_empty() {
-            return if self.measured >= WINDOW / 2 && self.window.count_ones() >= limits.degraded {
-                Verdict::Degraded
-            } else {
-                Verdict::Up
-            };
-        }
-        if self.was_down {
-            Verdict::Down
-        } else {
-            Verdict::Suspect
+        match (self.silence.since, self.silence.down) {
+            (_, true) => Verdict::Down,
+            (Some(_), false) => Verdict::Suspect,
+            (None, false) => {
+                let lossy = self.window.count_ones() >= limits.degraded;
+                if self.measured >= WINDOW / 2 && lossy {
+                    Verdict::Degraded
+                } else {
+                    Verdict::Up
+                }
+            }
         }
     }
 
     /// Start of the first miss since the last success.
     pub fn missing_since(&self) -> Option<Tick> {
-        self.misses.front().copied()
+        self.silence.since
     }
 
     /// Start of the newest successful check.
     pub fn last_success(&self) -> Option<Tick> {
-        self.last_success
+        self.silence.last_success
     }
 
     /// The newest result, measured or not.
@@ -197,7 +224,7 @@ impl PathState {
 
     /// Start of the newest check that measured something.
     pub fn newest(&self) -> Option<Tick> {
-        self.newest
+        self.silence.newest
     }
 
     /// Share of misses among the last measured checks, 0 to 1.
@@ -209,3 +236,7 @@ impl PathState {
         f64::from(self.window.count_ones()) / f64::from(seen)
     }
 }
+
+#[cfg(test)]
+#[path = "path_tests.rs"]
+mod tests;

@@ -166,7 +166,9 @@ impl PathState {
             // Too late to change what later results have said.
             return;
         }
-        let at = self.recent.partition_point(|(start, _)| *start <= seen.start);
+        let at = self
+            .recent
+            .partition_point(|(start, _)| *start <= seen.start);
         if at == self.recent.len() && at < REMEMBERED {
             // In order: one step more.
             self.recent.push_back((seen.start, reached));

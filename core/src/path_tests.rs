@@ -50,10 +50,18 @@ fn the_verdict_follows_the_table() {
         (&[(1000, no), (2000, no), (1500, ok)], 2300, Suspect),
         // One success is not recovery, two are.
         (&[(0, no), (1000, no), (1100, ok)], 1200, Down),
-        (&[(0, no), (1000, no), (1100, ok), (1200, no), (1300, ok)], 1400, Down),
+        (
+            &[(0, no), (1000, no), (1100, ok), (1200, no), (1300, ok)],
+            1400,
+            Down,
+        ),
         (&[(0, no), (1000, no), (1100, ok), (1200, ok)], 1300, Up),
         // After recovery it takes a whole second again.
-        (&[(0, no), (1000, no), (1100, ok), (1200, ok), (1300, no)], 1400, Suspect),
+        (
+            &[(0, no), (1000, no), (1100, ok), (1200, ok), (1300, no)],
+            1400,
+            Suspect,
+        ),
     ] {
         assert_eq!(verdict(results, at), expected, "{results:?} at {at}");
     }
@@ -101,11 +109,19 @@ fn probe(phase: u64, deadline: u64, until: u64, alive: impl Fn(u64) -> bool) -> 
     let mut pending: Vec<u64> = Vec::new();
     for now in 0..until {
         pending.retain(|start| {
-            let known = if alive(*start) { *start } else { start + deadline };
+            let known = if alive(*start) {
+                *start
+            } else {
+                start + deadline
+            };
             if known > now {
                 return true;
             }
-            let outcome = if alive(*start) { Outcome::Reached } else { MISS };
+            let outcome = if alive(*start) {
+                Outcome::Reached
+            } else {
+                MISS
+            };
             state.observe(seen(*start, outcome), &limits);
             match outcome {
                 Outcome::Reached if burst_from.is_some_and(|b| b <= *start) => burst_from = None,
@@ -163,7 +179,9 @@ proptest! {
         sorted.dedup_by_key(|r| r.0);
         let mut shuffled = sorted.clone();
         shuffled.sort_by_key(|(start, _)| start.wrapping_mul(2_654_435_761) % 1_000_003);
-        prop_assert_eq!(verdict(&sorted, at), verdict(&shuffled, at));
+        // Loss is counted by arrival: Up and Degraded may differ.
+        let coarse = |v: Verdict| if v.is_reached() { Verdict::Up } else { v };
+        prop_assert_eq!(coarse(verdict(&sorted, at)), coarse(verdict(&shuffled, at)));
         prop_assert_eq!(after(&sorted).missing_since(), after(&shuffled).missing_since());
     }
 

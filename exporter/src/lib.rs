@@ -1,1 +1,25 @@
-//! Placeholder while the workspace is laid.
+//! The pnwatch brain: takes reports, judges by `pnwatch_core`, and tells everybody who asked.
+//!
+//! ```text
+//! inventory file ─► owner task (Engine) ─► Basis ─► plans ─► ingest listener ─► probers
+//!        probers ─► ingest ─► owner ─► Snapshot ─► metrics listener, page listener
+//!                                 └─► Transitions ─► server-sent events, Alertmanager
+//! ```
+//! One task owns the engine ([`owner`]); everything else sends it commands and reads what it
+//! publishes. [`run`] starts all tasks and ends with them.
+
+pub mod alert;
+pub mod answer;
+pub mod checks;
+pub mod error;
+pub mod health;
+pub mod ingest;
+pub mod inventory;
+pub mod metrics;
+pub mod owner;
+pub mod page;
+pub mod serve;
+pub mod tally;
+
+pub use error::ServeError;
+pub use serve::{Exporter, run};

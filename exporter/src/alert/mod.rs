@@ -1,0 +1,11 @@
+//! Findings as alerts: what to tell ([`plan`]), how it reads on the wire, who delivers it.
+
+mod plan;
+#[cfg(test)]
+mod plan_tests;
+mod push;
+mod wire;
+
+pub use self::plan::{GRACE, Planned, RESOLVED_FOR, Sent, Settings, plan};
+pub use self::push::{HashJitter, Jitter, Push, Standing};
+pub use self::wire::{Alert, Labels};

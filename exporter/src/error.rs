@@ -1,0 +1,54 @@
+//! Why the exporter cannot run: one line each, and the exit code of sysexits.h.
+
+use pnwatch_edge::config::ConfigError;
+use pnwatch_edge::http::ClientError;
+use pnwatch_edge::listen::ListenError;
+
+use crate::ingest::TokenError;
+
+/// Why the exporter cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The file has no `serve:` section.
+    #[error("the config has no `serve:` section; add it, or run `pnwatch probe`")]
+    NoSection,
+    /// The inventory cannot be used.
+    #[error("serve.inventory.file: {0}")]
+    Inventory(#[source] ConfigError),
+    /// A token cannot be used.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// An address cannot be listened on.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The Alertmanager client cannot be built.
+    #[error("serve.alertmanager: {0}")]
+    Client(#[from] ClientError),
+    /// A header for Alertmanager cannot be sent.
+    #[error("serve.alertmanager.headers: {0:?} cannot be sent; use letters, digits and `-`")]
+    Header(String),
+    /// The system refuses to tell of signals.
+    #[error("cannot listen for SIGHUP: {0}; look at the process's limits")]
+    Signals(#[source] std::io::Error),
+    /// A task ended that never should.
+    #[error("the {0} task ended; this is a fault of pnwatch: restart it and report the log")]
+    Died(&'static str),
+}
+
+impl ServeError {
+    /// 66 no input, 69 unavailable, 70 internal, 77 not permitted, 78 configuration.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Inventory(ConfigError::Unreadable { .. })
+            | Self::Token(TokenError::Unusable { .. }) => 66,
+            Self::Listen(error) => error.exit_code(),
+            Self::NoSection
+            | Self::Inventory(_)
+            | Self::Token(TokenError::Shared { .. })
+            | Self::Client(_)
+            | Self::Header(_) => 78,
+            Self::Signals(_) => 71,
+            Self::Died(_) => 70,
+        }
+    }
+}

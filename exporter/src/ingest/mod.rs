@@ -1,0 +1,214 @@
+//! What probers talk to: `POST /v1/report`, `GET /v1/plan?have=ID&wait=30s`.
+//!
+//! The token decides who speaks before a byte of the body is read. A request is one task of the
+//! listener; dropping it loses nothing but its answer.
+
+mod body;
+mod plans;
+mod token;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use pnwatch_core::board::Applied;
+use pnwatch_core::name::{Cluster, Vantage};
+use pnwatch_core::plan::{PLAN_POLL, PlanId};
+use pnwatch_core::wire::Report;
+use pnwatch_edge::shutdown::Shutdown;
+use serde_json::json;
+use tokio::time::Instant;
+
+pub use self::plans::Plans;
+pub use self::token::{TokenError, Tokens};
+use crate::answer::{Refusal, not_found};
+use crate::owner::{Handle, Unserved};
+use crate::tally::{Ingested, PlanAnswer, Tally};
+
+/// What the ingest listener works with.
+pub struct Ingest {
+    /// The one private network that reports may be about.
+    pub cluster: Cluster,
+    /// Who may speak.
+    pub tokens: Arc<Tokens>,
+    /// What they are told to check.
+    pub plans: Plans,
+    /// The engine.
+    pub engine: Handle,
+    /// What became of requests.
+    pub tally: Arc<Tally>,
+    /// Ends long-polls.
+    pub shutdown: Shutdown,
+}
+
+impl Ingest {
+    /// The routes of the listener.
+    pub fn routes(self) -> Router {
+        Router::new()
+            .route("/v1/report", post(report))
+            .route("/v1/plan", get(plan))
+            .fallback(not_found)
+            .with_state(Arc::new(self))
+    }
+
+    async fn take(&self, headers: &HeaderMap, body: Body) -> Result<Vantage, Refusal> {
+        let speaker = self.tokens.vantage(headers)?;
+        let report = body::report(headers, body).await?;
+        self.admit(&report, &speaker)?;
+        let seen = match self.engine.report(report).await {
+            Ok(Applied::Fresh) => Ingested::Fresh,
+            Ok(Applied::Duplicate) => Ingested::Duplicate,
+            Ok(Applied::History) => Ingested::History,
+            Ok(Applied::WrongCluster) => return Err(self.wrong_cluster(&self.cluster)),
+            Err(unserved) => return Err(unserved.into()),
+        };
+        self.tally.ingested(seen);
+        Ok(speaker)
+    }
+
+    fn admit(&self, report: &Report, speaker: &Vantage) -> Result<(), Refusal> {
+        if &report.vantage != speaker {
+            return Err(Refusal::new(
+                StatusCode::FORBIDDEN,
+                "wrong_vantage",
+                format!(
+                    "the token belongs to {speaker}, the report says {}; check probe.vantage and token_file on that machine",
+                    report.vantage
+                ),
+            ));
+        }
+        if report.cluster != self.cluster {
+            return Err(self.wrong_cluster(&report.cluster));
+        }
+        Ok(())
+    }
+
+    fn wrong_cluster(&self, said: &Cluster) -> Refusal {
+        Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "wrong_cluster",
+            format!(
+                "the report is about cluster {said}, this exporter watches {}; check `cluster` and probe.exporters in the prober's config",
+                self.cluster
+            ),
+        )
+    }
+}
+
+impl From<Unserved> for Refusal {
+    fn from(unserved: Unserved) -> Self {
+        Self::busy(format!("{unserved}; send again in a second"))
+    }
+}
+
+async fn report(State(ingest): State<Arc<Ingest>>, headers: HeaderMap, body: Body) -> Response {
+    match ingest.take(&headers, body).await {
+        Ok(vantage) => {
+            let plan = ingest.plans.of(&vantage);
+            Json(json!({ "plan_id": plan.id, "burst": [] })).into_response()
+        }
+        Err(refusal) => {
+            ingest.tally.ingested(match refusal.code {
+                "unauthorized" => Ingested::Unauthorized,
+                "wrong_vantage" => Ingested::Forbidden,
+                "too_large" => Ingested::TooLarge,
+                "wrong_version" => Ingested::WrongVersion,
+                "wrong_cluster" => Ingested::WrongCluster,
+                "overloaded" => Ingested::Overloaded,
+                _ => Ingested::Malformed,
+            });
+            refusal.into_response()
+        }
+    }
+}
+
+async fn plan(
+    State(ingest): State<Arc<Ingest>>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Response {
+    let asked = ingest
+        .tokens
+        .vantage(&headers)
+        .and_then(|vantage| Ok((vantage, Asked::read(query.as_deref().unwrap_or_default())?)));
+    let (vantage, asked) = match asked {
+        Ok(asked) => asked,
+        Err(refusal) => {
+            ingest.tally.plan(PlanAnswer::Refused);
+            return refusal.into_response();
+        }
+    };
+    let mut changes = ingest.plans.changes();
+    let until = Instant::now() + asked.wait;
+    loop {
+        changes.mark_unchanged();
+        let ready = ingest.plans.of(&vantage);
+        let etag = (
+            header::ETAG,
+            HeaderValue::try_from(format!("\"{}\"", ready.id))
+                .unwrap_or(HeaderValue::from_static("\"\"")),
+        );
+        if asked.have.as_ref() != Some(&ready.id) {
+            ingest.tally.plan(PlanAnswer::Given);
+            let kind: (HeaderName, HeaderValue) = (
+                header::CONTENT_TYPE,
+                HeaderValue::from_static("application/json"),
+            );
+            return ([kind, etag], ready.json.clone()).into_response();
+        }
+        let changed = tokio::select! {
+            changed = changes.changed() => changed.is_ok(),
+            () = tokio::time::sleep_until(until) => false,
+            () = ingest.shutdown.requested() => false,
+        };
+        if !changed {
+            ingest.tally.plan(PlanAnswer::Unchanged);
+            return (StatusCode::NOT_MODIFIED, [etag]).into_response();
+        }
+    }
+}
+
+/// What a plan request asks for.
+#[derive(Debug, PartialEq, Eq)]
+struct Asked {
+    have: Option<PlanId>,
+    wait: Duration,
+}
+
+impl Asked {
+    fn read(query: &str) -> Result<Self, Refusal> {
+        let refuse = |message: String| Refusal::new(StatusCode::BAD_REQUEST, "query", message);
+        let mut asked = Self {
+            have: None,
+            wait: Duration::ZERO,
+        };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+            match key {
+                "have" => asked.have = (!value.is_empty()).then(|| PlanId::from_wire(value)),
+                "wait" => {
+                    let seconds = value.parse().map(Duration::from_secs);
+                    let wait = seconds
+                        .or_else(|_| humantime::parse_duration(value))
+                        .map_err(|_| {
+                            let value: String = value.chars().take(32).collect();
+                            refuse(format!("wait={value:?} is no duration; write 30s"))
+                        })?;
+                    asked.wait = wait.min(PLAN_POLL);
+                }
+                other => {
+                    let other: String = other.chars().take(32).collect();
+                    return Err(refuse(format!(
+                        "the parameter {other:?} is not known here; `have` and `wait` are"
+                    )));
+                }
+            }
+        }
+        Ok(asked)
+    }
+}

@@ -1,0 +1,318 @@
+//! The exporter put together: files read, ports bound, then every task started.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{HeaderName, HeaderValue};
+use pnwatch_core::engine::{Engine, Settings as EngineSettings};
+use pnwatch_edge::clock::SharedClock;
+use pnwatch_edge::config::{Alertmanager, Config, Serve};
+use pnwatch_edge::http::{Client, ClientSettings};
+use pnwatch_edge::listen::{ListenError, bind, serve};
+use pnwatch_edge::shutdown::{Reloads, Shutdown};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use crate::alert::{HashJitter, Jitter, Push, Settings as AlertSettings, Standing};
+use crate::error::ServeError;
+use crate::health::{Health, Pulse};
+use crate::ingest::{Ingest, Plans, Tokens};
+use crate::inventory::Watched;
+use crate::metrics::Metrics;
+use crate::owner::{Handle, Owner};
+use crate::page::Page;
+use crate::tally::Tally;
+
+/// How often token files are looked at.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Runs the exporter of `config` until the shutdown.
+pub async fn run(
+    config: Arc<Config>,
+    clock: SharedClock,
+    shutdown: Shutdown,
+) -> Result<(), ServeError> {
+    let mut reloads = Reloads::on_signals().map_err(ServeError::Signals)?;
+    let exporter = Exporter::bind(&config, clock).await?;
+    let reload = exporter.reload();
+    let forward = tokio::spawn(async move {
+        loop {
+            reloads.next().await;
+            reload.notify_one();
+        }
+    });
+    let ended = exporter.run(shutdown).await;
+    forward.abort();
+    ended
+}
+
+/// An exporter that has read its files and has its ports, but serves nothing yet.
+pub struct Exporter {
+    serve: Serve,
+    clock: SharedClock,
+    owner: Owner,
+    engine: Handle,
+    tally: Arc<Tally>,
+    tokens: Arc<Tokens>,
+    watched: Watched,
+    listeners: Listeners,
+    pushes: Vec<Push>,
+    pulses: Vec<Arc<Pulse>>,
+    reload: Arc<Notify>,
+}
+
+struct Listeners {
+    ingest: TcpListener,
+    page: TcpListener,
+    metrics: TcpListener,
+}
+
+/// The addresses that an exporter is bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Addresses {
+    /// Reports and plans.
+    pub ingest: SocketAddr,
+    /// Page and API.
+    pub page: SocketAddr,
+    /// Metrics.
+    pub metrics: SocketAddr,
+}
+
+impl Exporter {
+    /// Reads inventory and tokens, binds the listeners.
+    pub async fn bind(config: &Config, clock: SharedClock) -> Result<Self, ServeError> {
+        Self::bind_with(config, clock, Arc::new(HashJitter)).await
+    }
+
+    /// As [`Self::bind`], with the randomness of retries given.
+    pub async fn bind_with(
+        config: &Config,
+        clock: SharedClock,
+        jitter: Arc<dyn Jitter>,
+    ) -> Result<Self, ServeError> {
+        let serve = config.serve.clone().ok_or(ServeError::NoSection)?;
+        let (watched, inventory) =
+            Watched::read(&serve.inventory.file, &config.cluster).map_err(ServeError::Inventory)?;
+        let tokens = Arc::new(Tokens::read(&serve.tokens)?);
+        let listeners = Listeners {
+            ingest: bind("serve.listen.ingest", serve.listen.ingest).await?,
+            page: bind("serve.listen.page", serve.listen.page).await?,
+            metrics: bind("serve.listen.metrics", serve.listen.metrics).await?,
+        };
+        let now = clock.now();
+        let tally = Arc::new(Tally::default());
+        tally.inventory_loaded(now.wall);
+        let mut pulses = vec![Pulse::new("engine", now.tick)];
+        let engine = Engine::new(inventory, EngineSettings::default(), now);
+        let (owner, handle) = Owner::new(engine, Arc::clone(&clock), Arc::clone(&pulses[0]));
+        let mut exporter = Self {
+            clock,
+            owner,
+            engine: handle,
+            tally,
+            tokens,
+            watched,
+            listeners,
+            pushes: Vec::new(),
+            pulses: Vec::new(),
+            reload: Arc::default(),
+            serve,
+        };
+        if let Some(settings) = exporter.serve.alertmanager.clone() {
+            exporter.push_to(&settings, &jitter, &mut pulses)?;
+        }
+        exporter.pulses = pulses;
+        Ok(exporter)
+    }
+
+    fn push_to(
+        &mut self,
+        settings: &Alertmanager,
+        jitter: &Arc<dyn Jitter>,
+        pulses: &mut Vec<Arc<Pulse>>,
+    ) -> Result<(), ServeError> {
+        let mut headers = Vec::new();
+        for (name, value) in &settings.headers {
+            let unsendable = || ServeError::Header(name.clone());
+            headers.push((
+                HeaderName::try_from(name).map_err(|_| unsendable())?,
+                HeaderValue::try_from(value).map_err(|_| unsendable())?,
+            ));
+        }
+        let client = Arc::new(Client::new(ClientSettings {
+            ca_file: settings.ca_file.clone(),
+            token_file: settings.token_file.clone(),
+            timeout: settings.timeout,
+            body_limit: 256 << 10,
+            headers,
+            ..ClientSettings::default()
+        })?);
+        for url in &settings.urls {
+            let pulse = Pulse::new("alertmanager", self.clock.now().tick);
+            pulses.push(Arc::clone(&pulse));
+            let base = url.as_str().trim_end_matches('/');
+            self.pushes.push(Push {
+                url: format!("{base}/api/v2/alerts"),
+                client: Arc::clone(&client),
+                engine: self.engine.clone(),
+                settings: AlertSettings {
+                    resend: settings.resend,
+                    runbooks: None,
+                },
+                clock: Arc::clone(&self.clock),
+                jitter: Arc::clone(jitter),
+                standing: Standing::new(base),
+                tally: Arc::clone(&self.tally),
+                pulse,
+            });
+        }
+        Ok(())
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Result<Addresses, ServeError> {
+        let of = |name: &str, listener: &TcpListener, asked| {
+            listener.local_addr().map_err(|source| ListenError::Other {
+                name: name.to_owned(),
+                address: asked,
+                source,
+            })
+        };
+        let (has, asked) = (&self.listeners, self.serve.listen);
+        Ok(Addresses {
+            ingest: of("serve.listen.ingest", &has.ingest, asked.ingest)?,
+            page: of("serve.listen.page", &has.page, asked.page)?,
+            metrics: of("serve.listen.metrics", &has.metrics, asked.metrics)?,
+        })
+    }
+
+    /// The engine, for other judges in this process.
+    pub fn engine(&self) -> Handle {
+        self.engine.clone()
+    }
+
+    /// Notified, it reads the inventory file at once.
+    pub fn reload(&self) -> Arc<Notify> {
+        Arc::clone(&self.reload)
+    }
+
+    /// Serves until the shutdown; an error if a task ends before it.
+    pub async fn run(self, shutdown: Shutdown) -> Result<(), ServeError> {
+        let at = self.addresses()?;
+        tracing::info!(ingest = %at.ingest, page = %at.page, metrics = %at.metrics, "serving");
+        let mut tasks: JoinSet<&'static str> = JoinSet::new();
+        let health = Health::new(Arc::clone(&self.clock), self.pulses);
+        let standings = self.pushes.iter().map(|p| p.standing.clone()).collect();
+
+        let ingest = Ingest {
+            cluster: self.watched.cluster().clone(),
+            tokens: Arc::clone(&self.tokens),
+            plans: Plans::new(self.engine.basis(), self.serve.pace),
+            engine: self.engine.clone(),
+            tally: Arc::clone(&self.tally),
+            shutdown: shutdown.clone(),
+        };
+        let page = Page {
+            engine: self.engine.clone(),
+            shutdown: shutdown.clone(),
+            local: at.page.ip().is_loopback(),
+        };
+        let metrics = Metrics {
+            engine: self.engine.clone(),
+            tally: Arc::clone(&self.tally),
+            standings,
+        };
+        let routers = [
+            (
+                "ingest",
+                self.listeners.ingest,
+                ingest.routes().merge(health.clone().routes()),
+            ),
+            (
+                "page",
+                self.listeners.page,
+                page.routes(health.clone().routes()),
+            ),
+            (
+                "metrics",
+                self.listeners.metrics,
+                metrics.routes().merge(health.routes()),
+            ),
+        ];
+        for (name, listener, router) in routers {
+            let shutdown = shutdown.clone();
+            tasks.spawn(async move {
+                serve(listener, router, shutdown).await;
+                name
+            });
+        }
+        let owner = self.owner.run(shutdown.clone());
+        tasks.spawn(async move {
+            owner.await;
+            "engine"
+        });
+        for push in self.pushes {
+            tasks.spawn(async move {
+                push.run().await;
+                "alertmanager"
+            });
+        }
+        let followed = self.watched.follow(
+            self.engine.clone(),
+            Arc::clone(&self.tally),
+            self.clock,
+            self.reload,
+        );
+        tasks.spawn(async move {
+            followed.await;
+            "inventory"
+        });
+        tasks.spawn(async move {
+            follow_tokens(self.tokens, self.tally).await;
+            "tokens"
+        });
+        // Only the tasks may hold handles: the engine's queue closes when they are gone.
+        drop(self.engine);
+        supervise(tasks, shutdown).await
+    }
+}
+
+/// Waits for the shutdown, then for the listeners' goodbye; a task that ends before is an error.
+async fn supervise(mut tasks: JoinSet<&'static str>, shutdown: Shutdown) -> Result<(), ServeError> {
+    tokio::select! {
+        () = shutdown.requested() => {}
+        ended = tasks.join_next() => {
+            let name = match ended {
+                Some(Ok(name)) => name,
+                Some(Err(_)) | None => "panicked",
+            };
+            // Both may come at once: then it is the shutdown.
+            if !shutdown.is_requested() {
+                return Err(ServeError::Died(name));
+            }
+        }
+    }
+    let mut listening = 3;
+    while listening > 0 {
+        match tasks.join_next().await {
+            Some(Ok("ingest" | "page" | "metrics")) => listening -= 1,
+            Some(_) => {}
+            None => break,
+        }
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+async fn follow_tokens(tokens: Arc<Tokens>, tally: Arc<Tally>) {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let (tokens, tally) = (Arc::clone(&tokens), Arc::clone(&tally));
+        let looked = tokio::task::spawn_blocking(move || tokens.refresh(&tally)).await;
+        if looked.is_err() {
+            return;
+        }
+    }
+}

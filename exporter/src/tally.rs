@@ -1,0 +1,136 @@
+//! Counters and gauges that the listeners and tasks of the exporter keep of themselves.
+//!
+//! Shared by all tasks, lock-free; read at scrape time.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use pnwatch_core::time::Timestamp;
+
+macro_rules! results {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident => $label:literal,)+ }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum $name { $($(#[$vdoc])* $variant,)+ }
+
+        impl $name {
+            /// Every value: counters are zero-filled.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
+
+            /// The metric label `result`.
+            pub fn as_label(self) -> &'static str {
+                match self { $(Self::$variant => $label,)+ }
+            }
+        }
+    };
+}
+
+results!(
+    /// What became of a report.
+    Ingested {
+        /// Judged by.
+        Fresh => "fresh",
+        /// Seen before; ignored.
+        Duplicate => "duplicate",
+        /// From before a restart or an absence; counted, never judged by.
+        History => "history",
+        /// No token, or one that is not known.
+        Unauthorized => "unauthorized",
+        /// The token of another vantage.
+        Forbidden => "forbidden",
+        /// Above the bounds of size.
+        TooLarge => "too_large",
+        /// Not gzip, not JSON, or not a report.
+        Malformed => "malformed",
+        /// Another version of the format.
+        WrongVersion => "wrong_version",
+        /// Of another cluster.
+        WrongCluster => "wrong_cluster",
+        /// The engine had no room; the prober sends again.
+        Overloaded => "overloaded",
+    }
+);
+
+results!(
+    /// How a plan request was answered.
+    PlanAnswer {
+        /// With a plan.
+        Given => "given",
+        /// Nothing new within the wait.
+        Unchanged => "unchanged",
+        /// Not served.
+        Refused => "refused",
+    }
+);
+
+/// All counters.
+#[derive(Debug, Default)]
+pub struct Tally {
+    ingested: [AtomicU64; Ingested::ALL.len()],
+    plans: [AtomicU64; PlanAnswer::ALL.len()],
+    tokens_unreadable: AtomicU64,
+    inventory_bad: AtomicBool,
+    inventory_loaded: AtomicU64,
+    silent: AtomicBool,
+}
+
+impl Tally {
+    /// Counts one report.
+    pub fn ingested(&self, result: Ingested) {
+        self.ingested[result as usize].fetch_add(1, Relaxed);
+    }
+
+    /// How many reports ended so.
+    pub fn ingested_so_far(&self, result: Ingested) -> u64 {
+        self.ingested[result as usize].load(Relaxed)
+    }
+
+    /// Counts one plan request.
+    pub fn plan(&self, answer: PlanAnswer) {
+        self.plans[answer as usize].fetch_add(1, Relaxed);
+    }
+
+    /// How many plan requests were answered so.
+    pub fn plans_so_far(&self, answer: PlanAnswer) -> u64 {
+        self.plans[answer as usize].load(Relaxed)
+    }
+
+    /// How many token files cannot be read now.
+    pub fn set_tokens_unreadable(&self, count: u64) {
+        self.tokens_unreadable.store(count, Relaxed);
+    }
+
+    /// As set last.
+    pub fn tokens_unreadable(&self) -> u64 {
+        self.tokens_unreadable.load(Relaxed)
+    }
+
+    /// The inventory was read.
+    pub fn inventory_loaded(&self, at: Timestamp) {
+        self.inventory_loaded.store(at.as_unix_nanos(), Relaxed);
+        self.inventory_bad.store(false, Relaxed);
+    }
+
+    /// The inventory could not be read; the one before stays.
+    pub fn inventory_failed(&self) {
+        self.inventory_bad.store(true, Relaxed);
+    }
+
+    /// Whether the inventory as it is now could be used, and when the one in use was read.
+    pub fn inventory(&self) -> (bool, Timestamp) {
+        (
+            !self.inventory_bad.load(Relaxed),
+            Timestamp::from_unix_nanos(self.inventory_loaded.load(Relaxed)),
+        )
+    }
+
+    /// Whether no vantage reports, so that no alert of the network is sent.
+    /// Returns what it was before.
+    pub fn set_silent(&self, silent: bool) -> bool {
+        self.silent.swap(silent, Relaxed)
+    }
+
+    /// As set last.
+    pub fn silent(&self) -> bool {
+        self.silent.load(Relaxed)
+    }
+}

@@ -59,6 +59,8 @@ pub struct Engine {
     external: BTreeMap<&'static str, Vec<Diagnosis>>,
     started: Now,
     last_evaluated: Tick,
+    /// Since when each target has been reached without a break.
+    reached_since: BTreeMap<Subject, Tick>,
 }
 
 impl Engine {
@@ -72,6 +74,7 @@ impl Engine {
             external: BTreeMap::new(),
             started: now,
             last_evaluated: now.tick,
+            reached_since: BTreeMap::new(),
         }
     }
 
@@ -107,6 +110,7 @@ impl Engine {
     pub fn evaluate(&mut self, now: Now) -> Vec<Transition> {
         self.forget(now.tick);
         self.last_evaluated = now.tick;
+        self.note_reached(now.tick);
         let blamed = self.still_blamed();
         let case = Case {
             inventory: &self.inventory,
@@ -165,6 +169,37 @@ impl Engine {
         }
     }
 
+    fn note_reached(&mut self, now: Tick) {
+        for (subject, verdict) in self
+            .inventory
+            .targets
+            .keys()
+            .map(|s| (s, best(self.witnesses(s, now).map(|(verdict, _)| verdict))))
+            .collect::<Vec<_>>()
+        {
+            if verdict.is_reached() {
+                self.reached_since.entry(subject.clone()).or_insert(now);
+            } else {
+                self.reached_since.remove(subject);
+            }
+        }
+        let targets = &self.inventory.targets;
+        self.reached_since.retain(|s, _| targets.contains_key(s));
+    }
+
+    /// What each client vantage that reports finds of `subject`, and from when it knows.
+    fn witnesses<'a>(
+        &'a self,
+        subject: &'a Subject,
+        now: Tick,
+    ) -> impl Iterator<Item = (Verdict, Option<Tick>)> + 'a {
+        self.board
+            .paths_to(subject, Layer::Tcp)
+            .filter(move |(v, _)| v.is_client() && self.board.is_reporting(v, now))
+            .map(move |(v, p)| (self.through(v, subject, now), p.state.newest()))
+            .filter(|(verdict, _)| *verdict != Verdict::Unknown)
+    }
+
     fn forget(&mut self, now: Tick) {
         let inventory = &self.inventory;
         let forget_after = self.settings.forget_after;
@@ -194,7 +229,7 @@ impl Engine {
             open,
             closed: self.findings.closed().cloned().collect(),
             nodes: self.node_views(now.tick),
-            targets: self.target_views(now.tick),
+            targets: self.target_views(now),
             vantages: self.vantage_views(now),
             paths: self.path_views(now.tick),
         }
@@ -217,18 +252,13 @@ impl Engine {
         self.inventory.nodes.values().map(view).collect()
     }
 
-    fn target_views(&self, now: Tick) -> Vec<TargetView> {
+    fn target_views(&self, now: Now) -> Vec<TargetView> {
         self.inventory
             .targets
             .iter()
             .map(|(subject, target)| {
-                let verdicts: Vec<(Verdict, Option<Tick>)> = self
-                    .board
-                    .paths_to(subject, Layer::Tcp)
-                    .filter(|(v, _)| v.is_client() && self.board.is_reporting(v, now))
-                    .map(|(v, p)| (self.through(v, subject, now), p.state.newest()))
-                    .filter(|(verdict, _)| *verdict != Verdict::Unknown)
-                    .collect();
+                let verdicts: Vec<(Verdict, Option<Tick>)> =
+                    self.witnesses(subject, now.tick).collect();
                 TargetView {
                     target: target.clone(),
                     verdict: best(verdicts.iter().map(|(v, _)| *v)),
@@ -238,7 +268,11 @@ impl Engine {
                         .iter()
                         .filter_map(|(_, newest)| *newest)
                         .max()
-                        .map(|newest| now.since(newest)),
+                        .map(|newest| now.tick.since(newest)),
+                    reached_since: self
+                        .reached_since
+                        .get(subject)
+                        .map(|since| now.wall_at(*since)),
                 }
             })
             .collect()

@@ -63,6 +63,9 @@ pub struct TargetView {
     /// Age of the newest evidence.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub newest_age: Option<Duration>,
+    /// Since when it has been reached without a break, as evaluations saw it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reached_since: Option<Timestamp>,
 }
 
 /// A vantage.

@@ -1,0 +1,397 @@
+//! The gate that a pipeline asks: conditions over three values, and never "open" for want of
+//! data.
+//!
+//! A question selects targets and says what it wants of each. Every condition answers true,
+//! false or unknown (Kleene's strong three-valued logic); the gate opens only on true.
+
+mod query;
+#[cfg(test)]
+mod tests;
+
+use core::time::Duration;
+
+use serde::Serialize;
+
+pub use query::{MAX_PARAMETERS, Query, QueryError, Selector, duration};
+
+use crate::fault::Severity;
+use crate::finding::Finding;
+use crate::outcome::labels;
+use crate::time::{Timestamp, spoken};
+use crate::view::{TargetView, View};
+
+labels!(
+    /// What a condition says.
+    Truth {
+        /// It holds.
+        True => "true",
+        /// It does not hold.
+        False => "false",
+        /// It cannot be told.
+        Unknown => "unknown",
+    }
+);
+
+impl Truth {
+    /// Both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::False, _) | (_, Self::False) => Self::False,
+            (Self::True, Self::True) => Self::True,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// Either.
+    #[must_use]
+    pub fn or(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::True, _) | (_, Self::True) => Self::True,
+            (Self::False, Self::False) => Self::False,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The contrary; unknown stays unknown.
+    #[must_use]
+    pub fn negated(self) -> Self {
+        match self {
+            Self::True => Self::False,
+            Self::False => Self::True,
+            Self::Unknown => Self::Unknown,
+        }
+    }
+}
+
+labels!(
+    /// What the gate says.
+    Verdict {
+        /// Go on.
+        Open => "open",
+        /// Stop: something is wrong.
+        Closed => "closed",
+        /// Stop: it cannot be told.
+        Unknown => "unknown",
+    }
+);
+
+impl Serialize for Verdict {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_label())
+    }
+}
+
+labels!(
+    /// Which condition a reason belongs to: stable words for scripts.
+    Rule {
+        /// The selection names at least one target.
+        Selected => "selected",
+        /// Enough client vantages have fresh evidence.
+        Vantages => "vantages",
+        /// Enough of the selected targets have fresh evidence.
+        Coverage => "coverage",
+        /// Every measured target is reached.
+        Reached => "reached",
+        /// It has been so for long enough.
+        HeldFor => "held_for",
+        /// The evidence is newer than the deploy.
+        Since => "since",
+        /// No open critical finding touches the selection.
+        Findings => "findings",
+        /// The monitor itself sees.
+        Monitor => "monitor",
+    }
+);
+
+impl Serialize for Rule {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_label())
+    }
+}
+
+/// Why the gate does not open, or what it looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// Which condition.
+    pub rule: Rule,
+    /// About what: a target, finding or vantage; empty for the whole.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub about: String,
+    /// What is the matter, as a sentence.
+    pub text: String,
+}
+
+/// What the gate says, and why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Answer {
+    /// `verdict == open`.
+    pub ok: bool,
+    /// What it says.
+    pub verdict: Verdict,
+    /// Why not open; empty if open.
+    pub reasons: Vec<Reason>,
+    /// Targets that the question selects.
+    pub targets: usize,
+    /// Of these, with fresh evidence by enough vantages.
+    pub measured: usize,
+}
+
+/// Most reasons told.
+pub const MAX_REASONS: usize = 50;
+
+/// One condition's truth with its reasons.
+struct Said {
+    truth: Truth,
+    reasons: Vec<Reason>,
+}
+
+impl Said {
+    fn holds() -> Self {
+        Self {
+            truth: Truth::True,
+            reasons: Vec::new(),
+        }
+    }
+
+    fn not(truth: Truth, rule: Rule, about: impl Into<String>, text: String) -> Self {
+        Self {
+            truth,
+            reasons: vec![Reason {
+                rule,
+                about: about.into(),
+                text,
+            }],
+        }
+    }
+
+    fn and(mut self, other: Self) -> Self {
+        self.truth = self.truth.and(other.truth);
+        self.reasons.extend(other.reasons);
+        self
+    }
+}
+
+/// Answers `query` from `view`.
+pub fn judge(query: &Query, view: &View) -> Answer {
+    let selected: Vec<&TargetView> = view
+        .targets
+        .iter()
+        .filter(|t| query.selector.selects(&t.target))
+        .collect();
+    let measured = selected.iter().filter(|t| is_measured(t, query)).count();
+    let said = selection(&selected, query)
+        .and(monitor(view))
+        .and(vantages(view, query))
+        .and(coverage(selected.len(), measured, query))
+        .and(
+            selected
+                .iter()
+                .map(|t| target(t, query, view.at))
+                .fold(Said::holds(), Said::and),
+        )
+        .and(findings(view, &selected, query));
+    let verdict = match said.truth {
+        Truth::True => Verdict::Open,
+        Truth::False => Verdict::Closed,
+        Truth::Unknown => Verdict::Unknown,
+    };
+    let mut reasons = said.reasons;
+    if verdict == Verdict::Open {
+        reasons.clear();
+    }
+    reasons.truncate(MAX_REASONS);
+    Answer {
+        ok: verdict == Verdict::Open,
+        verdict,
+        reasons,
+        targets: selected.len(),
+        measured,
+    }
+}
+
+fn is_measured(target: &TargetView, query: &Query) -> bool {
+    target.witnesses >= query.min_vantages
+        && target.newest_age.is_some_and(|age| age <= query.fresh)
+}
+
+fn selection(selected: &[&TargetView], query: &Query) -> Said {
+    if selected.is_empty() {
+        return Said::not(
+            Truth::Unknown,
+            Rule::Selected,
+            "",
+            format!(
+                "no target matches {}: no accounts is no verdict; check the names against \
+                 `pnwatch status` or the inventory",
+                query.selector
+            ),
+        );
+    }
+    Said::holds()
+}
+
+fn monitor(view: &View) -> Said {
+    let blind = view
+        .open
+        .iter()
+        .find(|f| f.identity.blame == crate::fault::Blame::Monitor);
+    match blind {
+        Some(finding) => Said::not(
+            Truth::Unknown,
+            Rule::Monitor,
+            finding.id.clone(),
+            finding.summary.clone(),
+        ),
+        None => Said::holds(),
+    }
+}
+
+fn vantages(view: &View, query: &Query) -> Said {
+    let reporting = view
+        .vantages
+        .iter()
+        .filter(|v| v.vantage.is_client() && v.reporting)
+        .count();
+    if reporting < query.min_vantages {
+        return Said::not(
+            Truth::Unknown,
+            Rule::Vantages,
+            "",
+            format!(
+                "{reporting} of at least {} client vantages report; see `pnwatch serve`'s ingest \
+                 and the hosts' probers",
+                query.min_vantages
+            ),
+        );
+    }
+    Said::holds()
+}
+
+fn coverage(selected: usize, measured: usize, query: &Query) -> Said {
+    let share = measured as f64 / selected.max(1) as f64;
+    if selected > 0 && share < query.coverage {
+        return Said::not(
+            Truth::Unknown,
+            Rule::Coverage,
+            "",
+            format!(
+                "{measured} of {selected} selected targets have fresh evidence by {} client \
+                 vantage(s); {:.0} % are wanted",
+                query.min_vantages,
+                query.coverage * 100.0
+            ),
+        );
+    }
+    Said::holds()
+}
+
+/// Everything about one target. What is not measured is left to [`coverage`].
+fn target(target: &TargetView, query: &Query, now: Timestamp) -> Said {
+    if !is_measured(target, query) {
+        return Said::holds();
+    }
+    let name = target.target.subject().to_string();
+    let excused = target.target.excuse.as_ref().is_some_and(|e| now < e.until);
+    if !target.verdict.is_reached() {
+        if excused {
+            return Said::not(
+                Truth::Unknown,
+                Rule::Reached,
+                name,
+                "is not reached, which is excused now; ask again with wait=".into(),
+            );
+        }
+        return Said::not(
+            Truth::False,
+            Rule::Reached,
+            name,
+            format!(
+                "is {} from {} client vantage(s)",
+                target.verdict, target.witnesses
+            ),
+        );
+    }
+    let Some(since) = target.reached_since else {
+        return Said::not(
+            Truth::Unknown,
+            Rule::HeldFor,
+            name,
+            "since when it is reached is not known yet".into(),
+        );
+    };
+    let held = now.since(since);
+    if held < query.held_for {
+        return Said::not(
+            Truth::Unknown,
+            Rule::HeldFor,
+            name,
+            format!(
+                "is reached for {}, {} is wanted",
+                spoken(held),
+                spoken(query.held_for)
+            ),
+        );
+    }
+    newer_than(target, query, now, name)
+}
+
+fn newer_than(target: &TargetView, query: &Query, now: Timestamp, name: String) -> Said {
+    let Some(since) = query.since else {
+        return Said::holds();
+    };
+    let newest = target.newest_age.map(|age| now.before(age));
+    if newest.is_some_and(|newest| newest > since) {
+        return Said::holds();
+    }
+    Said::not(
+        Truth::Unknown,
+        Rule::Since,
+        name,
+        format!("has no evidence newer than {since}"),
+    )
+}
+
+fn findings(view: &View, selected: &[&TargetView], query: &Query) -> Said {
+    let touches = |finding: &&Finding| {
+        finding.severity == Severity::Critical
+            && selected.iter().any(|t| {
+                finding.accounts.contains(&t.target.account)
+                    || finding.node.as_ref() == Some(&t.target.node)
+                    || finding.identity.blame == crate::fault::Blame::Network
+            })
+    };
+    let mut said = Said::holds();
+    for finding in view.open.iter().filter(touches) {
+        let text = match finding.clearing_since {
+            Some(since) => format!("{}; clear since {since}, not closed yet", finding.summary),
+            None => finding.summary.clone(),
+        };
+        said = said.and(Said::not(
+            Truth::False,
+            Rule::Findings,
+            finding.id.clone(),
+            text,
+        ));
+    }
+    let lately = |f: &&Finding| {
+        f.closed_at
+            .is_some_and(|at| view.at.since(at) < query.held_for)
+    };
+    for finding in view.closed.iter().filter(lately).filter(touches) {
+        said = said.and(Said::not(
+            Truth::Unknown,
+            Rule::HeldFor,
+            finding.id.clone(),
+            format!(
+                "closed less than {} ago: {}",
+                spoken(query.held_for),
+                finding.summary
+            ),
+        ));
+    }
+    said
+}
+
+/// The longest a gate may be asked to wait.
+pub const MAX_WAIT: Duration = Duration::from_secs(600);

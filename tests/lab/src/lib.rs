@@ -1,7 +1,7 @@
 //! A private network in namespaces that really breaks, with pnwatch in it as it ships.
 //!
 //! The network ([`network`]) is real as far as one Linux machine allows: bridges, veth cables,
-//! DHCP leases, `NodePorts` by nftables, NATed VMs. Nothing in it has a route out. [`topology`]
+//! DHCP leases, `NodePorts` by nftables, translated VMs. Nothing in it has a route out. [`topology`]
 //! holds every name and address.
 //!
 //! Everything runs on the main thread, one step after the other, but for the threads that live
@@ -9,12 +9,23 @@
 //! if it is killed, its children die with it and `pnwatch-lab down` removes the rest.
 
 pub mod command;
+pub mod daemons;
 pub mod dhcp;
+pub mod expect;
+pub mod faults;
+pub mod findings;
 pub mod host;
 pub mod http;
+pub mod judge;
+pub mod kernel;
+pub mod lab;
+pub mod monitoring;
 pub mod net;
 pub mod network;
 pub mod node;
 pub mod process;
+pub mod report;
+pub mod run;
 pub mod topology;
 pub mod wait;
+pub mod webhook;

@@ -1,17 +1,324 @@
-//! `pnwatch-lab`: see the README of this folder.
+//! `pnwatch-lab`: builds the lab, breaks it, and says whether pnwatch noticed as it should.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use clap::{Args, Parser, Subcommand};
+use pnwatch_lab::expect::{EXTRA, ROWS, Row, row};
+use pnwatch_lab::judge::Outcome;
+use pnwatch_lab::lab::{self, Lab, LabOptions};
+use pnwatch_lab::run::{RunOptions, run};
+use pnwatch_lab::{report, wait};
+
+/// A private network in namespaces that really breaks, with pnwatch in it as it ships.
+#[derive(Debug, Parser)]
+#[command(name = "pnwatch-lab", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Bring the lab up and keep it until ctrl-C or `down`
+    Up(Up),
+    /// Break something, watch what pnwatch makes of it, heal it
+    Run(Run),
+    /// End a lab, or remove what a killed one left behind
+    Down {
+        /// The lab's directory; needed only if there are several
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+    /// List the faults and what they must lead to
+    List,
+    /// The stand-in for a cache pod (the lab starts it by itself)
+    #[command(hide = true)]
+    Standin {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// The pnwatch to run [default: the one next to this program]
+    #[arg(long)]
+    pnwatch: Option<PathBuf>,
+    /// Where configurations, logs and state are written [default: a new directory in the temporary one]
+    #[arg(long)]
+    dir: Option<PathBuf>,
+    /// How many exporters
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
+    exporters: u8,
+    /// For how long a DHCP lease is valid
+    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+    lease: Duration,
+    /// Keep the directory
+    #[arg(long)]
+    keep: bool,
+}
+
+#[derive(Debug, Args)]
+struct Up {
+    #[command(flatten)]
+    common: Common,
+    /// The network and monitoring alone
+    #[arg(long)]
+    without_pnwatch: bool,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// Faults by name, or `all`; see `pnwatch-lab list`
+    #[arg(required = true)]
+    faults: Vec<String>,
+    #[command(flatten)]
+    common: Common,
+    /// Print JSON lines only
+    #[arg(long)]
+    json: bool,
+    /// How often to run each fault
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    runs: u32,
+    /// How long a scenario that must stay silent lasts
+    #[arg(long = "for", default_value = "30s", value_parser = humantime::parse_duration)]
+    quiet_for: Duration,
+    /// Keep exporters and probers running from run to run instead of starting them afresh
+    #[arg(long)]
+    keep_daemons: bool,
+    /// Fail also when a page came later than its goal
+    #[arg(long)]
+    bars: bool,
+}
 
 fn main() -> ExitCode {
-    let mut args = std::env::args().skip(1);
-    if args.next().as_deref() == Some("standin") {
-        return match pnwatch_standin::command_line::run(args) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("pnwatch-lab standin: {error}");
-                ExitCode::from(64)
-            }
-        };
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(if error.use_stderr() { 64 } else { 0 });
+        }
+    };
+    match execute(cli.command) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("pnwatch-lab: {error:#}");
+            ExitCode::from(if wait::is_interrupted() { 130 } else { 2 })
+        }
     }
-    ExitCode::from(64)
+}
+
+fn execute(command: Command) -> Result<bool> {
+    match command {
+        Command::Standin { arguments } => {
+            pnwatch_standin::command_line::run(arguments)?;
+            Ok(true)
+        }
+        Command::List => {
+            print!("{}", report::list());
+            Ok(true)
+        }
+        Command::Down { dir } => {
+            let dir = match dir {
+                Some(dir) => dir,
+                None => only_lab()?,
+            };
+            lab::down(&dir)?;
+            println!("the lab in {} is down", dir.display());
+            Ok(true)
+        }
+        Command::Up(up) => keep_up(&up),
+        Command::Run(options) => run_all(&options),
+    }
+}
+
+/// Ends waits on SIGINT, SIGTERM and SIGHUP, so that everything unwinds and cleans up.
+fn end_on_signals() -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let mut signals = {
+        let _guard = runtime.enter();
+        [
+            SignalKind::interrupt(),
+            SignalKind::terminate(),
+            SignalKind::hangup(),
+        ]
+        .into_iter()
+        .map(signal)
+        .collect::<std::io::Result<Vec<_>>>()?
+    };
+    std::thread::Builder::new()
+        .name("signals".to_owned())
+        .spawn(move || {
+            runtime.block_on(async move {
+                let [interrupt, terminate, hangup] = signals.as_mut_slice() else {
+                    return;
+                };
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                    _ = hangup.recv() => {}
+                }
+                wait::interrupt();
+            });
+        })?;
+    Ok(())
+}
+
+/// The lab's directory, removed at the end unless it is to be kept.
+struct Dir {
+    path: PathBuf,
+    temporary: Option<tempfile::TempDir>,
+}
+
+impl Dir {
+    fn open(common: &Common) -> Result<Self> {
+        if let Some(path) = &common.dir {
+            std::fs::create_dir_all(path)
+                .with_context(|| format!("cannot create {}", path.display()))?;
+            let path = std::fs::canonicalize(path)?;
+            return Ok(Self {
+                path,
+                temporary: None,
+            });
+        }
+        let prefix = format!("{DIR_PREFIX}{}-", std::process::id());
+        let temporary = tempfile::Builder::new().prefix(&prefix).tempdir()?;
+        Ok(Self {
+            path: temporary.path().to_owned(),
+            temporary: Some(temporary),
+        })
+    }
+
+    fn keep(self) {
+        if let Some(temporary) = self.temporary {
+            let _ = temporary.keep();
+        }
+        eprintln!(
+            "configurations, logs and notifications are in {}",
+            self.path.display()
+        );
+    }
+}
+
+/// What the names of the labs' own directories begin with.
+const DIR_PREFIX: &str = "pnwatch-lab-";
+
+fn only_lab() -> Result<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(std::env::temp_dir())? {
+        let path = entry?.path();
+        let named = path
+            .file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with(DIR_PREFIX));
+        if named && path.join("lab.json").is_file() {
+            found.push(path);
+        }
+    }
+    match found.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => bail!(
+            "there is no lab in {}; name its directory with --dir",
+            std::env::temp_dir().display()
+        ),
+        several => bail!("there are several labs; name one with --dir: {several:?}"),
+    }
+}
+
+fn build(common: &Common, dir: &Dir, with_pnwatch: bool) -> Result<Lab> {
+    let program = std::env::current_exe().context("cannot find the lab's own executable")?;
+    let pnwatch = with_pnwatch.then(|| {
+        let beside = || program.with_file_name("pnwatch");
+        common.pnwatch.clone().unwrap_or_else(beside)
+    });
+    Lab::up(&LabOptions {
+        dir: dir.path.clone(),
+        pnwatch,
+        exporters: usize::from(common.exporters),
+        lease_seconds: u32::try_from(common.lease.as_secs())
+            .unwrap_or(u32::MAX)
+            .max(10),
+        program,
+    })
+}
+
+fn keep_up(up: &Up) -> Result<bool> {
+    end_on_signals()?;
+    let dir = Dir::open(&up.common)?;
+    let mut lab = build(&up.common, &dir, !up.without_pnwatch)?;
+    if !up.without_pnwatch {
+        lab.start_daemons()?;
+    }
+    print!("{}", report::ways_in(&lab, &dir.path));
+    while !wait::is_interrupted() {
+        lab.processes.check_all()?;
+        // Ends early, with an error, on a signal: that is the way out.
+        let _ = wait::pass(Duration::from_secs(1));
+    }
+    drop(lab);
+    println!("down");
+    if up.common.keep {
+        dir.keep();
+    }
+    Ok(true)
+}
+
+fn run_all(options: &Run) -> Result<bool> {
+    let rows = rows(&options.faults)?;
+    end_on_signals()?;
+    let dir = Dir::open(&options.common)?;
+    let result = run_rows(options, &rows, &dir);
+    if options.common.keep || !matches!(result, Ok(true)) {
+        dir.keep();
+    }
+    result
+}
+
+fn run_rows(options: &Run, rows: &[&'static Row], dir: &Dir) -> Result<bool> {
+    let mut lab = build(&options.common, dir, true)?;
+    let run_options = RunOptions {
+        quiet_for: options.quiet_for,
+        fresh: !options.keep_daemons,
+    };
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    for row in rows {
+        for _ in 0..options.runs {
+            let outcome = run(&mut lab, row, run_options)?;
+            println!("{}", serde_json::to_string(&outcome)?);
+            if !options.json {
+                eprintln!("{outcome}");
+            }
+            outcomes.push(outcome);
+        }
+    }
+    drop(lab);
+    if !options.json {
+        eprint!("{}", report::summary(&outcomes));
+    }
+    let fine = |outcome: &Outcome| outcome.as_expected && (!options.bars || outcome.is_in_time());
+    Ok(outcomes.iter().all(fine))
+}
+
+fn rows(names: &[String]) -> Result<Vec<&'static Row>> {
+    let mut rows = Vec::new();
+    for name in names {
+        if name == "all" {
+            rows.extend(ROWS.iter().take(ROWS.len() - EXTRA));
+            continue;
+        }
+        rows.push(row(name).with_context(|| {
+            let known: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
+            format!(
+                "there is no fault {name:?}; there are: all, {}",
+                known.join(", ")
+            )
+        })?);
+    }
+    Ok(rows)
 }

@@ -171,3 +171,13 @@ pub fn delete(name: &str) -> Result<()> {
     IP.run(["netns", "del", name], "")?;
     Ok(())
 }
+
+/// The names of all namespaces of the machine.
+pub fn list() -> Result<Vec<String>> {
+    // One per line, followed by an id where it has one.
+    let listed = IP.run(["netns", "list"], "")?;
+    let names = listed
+        .lines()
+        .filter_map(|line| line.split_whitespace().next());
+    Ok(names.map(str::to_owned).collect())
+}

@@ -12,8 +12,8 @@ use crate::net::{Cable, Namespace, Namespaces};
 use crate::node::Node;
 use crate::process::Processes;
 use crate::topology::{
-    CONTROL, DHCP_SERVER, EXPORTERS, HOSTS, INTERNET, MGMT_BRIDGE, MGMT_DEVICE, PN_BRIDGE,
-    POD_CONTROL, PODS, mac,
+    CONTROL, DHCP_PORT, DHCP_SERVER, EXPORTERS, HOSTS, INTERNET, MGMT_BRIDGE, MGMT_DEVICE,
+    PN_BRIDGE, POD_CONTROL, PODS, mac,
 };
 use crate::wait;
 
@@ -143,7 +143,7 @@ fn create_dhcp(namespaces: &mut Namespaces, switch: &Namespace) -> Result<Namesp
         mac: &mac(DHCP_SERVER),
         switch,
         bridge: PN_BRIDGE,
-        port: "dhcp-pn",
+        port: DHCP_PORT,
     }
     .plug()?;
     namespace.ip(&format!("addr add {} dev pn", dhcp::server_cidr()))?;

@@ -113,7 +113,7 @@ impl Processes {
         if self.running.contains_key(name) {
             return Err(anyhow!("{name} is running already"));
         }
-        let log = self.logs.join(format!("{name}.log"));
+        let log = self.log(name);
         let out = OpenOptions::new()
             .create(true)
             .append(true)
@@ -200,9 +200,9 @@ impl Processes {
         self.kill(name)
     }
 
-    /// The end of a child's log, for an error message.
-    pub fn log_tail(&self, name: &str) -> String {
-        tail(&self.logs.join(format!("{name}.log")))
+    /// Where a child's output goes.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.logs.join(format!("{name}.log"))
     }
 }
 

@@ -25,6 +25,9 @@ pub const MGMT_BRIDGE: &str = "mgmt";
 /// The DHCP server's address on the PN.
 pub const DHCP_SERVER: Ipv4Addr = Ipv4Addr::new(172, 16, 3, 254);
 
+/// The bridge port of the DHCP server.
+pub const DHCP_PORT: &str = "dhcp-pn";
+
 /// The cache node's name.
 pub const NODE: &str = "prod-kura-fleet-1";
 /// The cache node's PN device.

@@ -2,52 +2,22 @@
 
 #![allow(clippy::unwrap_used)] // a test fails by panicking, in its helpers too
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
-use std::time::{Duration, Instant};
+mod common;
 
-use pnwatch_lab::command::{IP, NETWORK, Program, require_all};
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Instant;
+
+use common::{ARPING, PATIENCE, SILENCE, arp, connects};
+use pnwatch_lab::command::{IP, NETWORK, require_all};
 use pnwatch_lab::http;
 use pnwatch_lab::net::{Namespace, Namespaces};
 use pnwatch_lab::network::{Network, NetworkOptions};
 use pnwatch_lab::process::{ProcessId, Processes};
 use pnwatch_lab::topology::{CONTROL, NODE_ADDRESS, PODS, host_address};
 
-const ARPING: Program = Program {
-    name: "arping",
-    package: "iputils-arping",
-};
-/// Long enough for any answer that is going to come.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// Long enough to call a silence one: an answer takes about a millisecond.
-const SILENCE: Duration = Duration::from_millis(500);
-
 fn node_port(port: u16) -> String {
     format!("{NODE_ADDRESS}:{port}")
-}
-
-fn arp(from: &Namespace, device: &str, address: Ipv4Addr) -> bool {
-    let address = address.to_string();
-    let words = [
-        "netns",
-        "exec",
-        from.name(),
-        ARPING.name,
-        "-c",
-        "1",
-        "-w",
-        "2",
-        "-I",
-        device,
-        &address,
-    ];
-    IP.run(words, "").is_ok()
-}
-
-fn connects(from: &Namespace, address: Ipv4Addr, port: u16, patience: Duration) -> bool {
-    let to = SocketAddr::new(IpAddr::V4(address), port);
-    from.inside(|| TcpStream::connect_timeout(&to, patience).is_ok())
-        .unwrap()
 }
 
 fn tenant(from: &Namespace, address: &str) -> String {
@@ -99,9 +69,7 @@ fn the_private_network_carries_what_it_should_and_nothing_else() {
 }
 
 fn carries(network: &Network) {
-    let [host, other, _] = network.hosts.as_slice() else {
-        panic!("three hosts");
-    };
+    let (host, other) = (&network.hosts[0], &network.hosts[1]);
     assert!(arp(&host.namespace, "vlan0", NODE_ADDRESS), "host to node");
     assert!(
         arp(&host.namespace, "vlan0", host_address(1)),
@@ -127,9 +95,7 @@ fn carries(network: &Network) {
 }
 
 fn drops(network: &Network) {
-    let [host, ..] = network.hosts.as_slice() else {
-        panic!("three hosts");
-    };
+    let host = &network.hosts[0];
     let pod = PODS[0];
     assert!(
         !connects(&host.namespace, NODE_ADDRESS, 30999, SILENCE),

@@ -1,0 +1,409 @@
+//! pnwatch itself: exporters and probers as they ship, with configurations written for the lab.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::http;
+use crate::monitoring::{ALERTMANAGER_ADDRESS, METRICS_PORT};
+use crate::net::Namespace;
+use crate::network::Network;
+use crate::node::MACHINE;
+use crate::process::Processes;
+use crate::topology::{
+    CLUSTER, CONTROL, EXPORTERS, HOST_DEVICE, HOSTS, NODE, NODE_ADDRESS, NODE_DEVICE, PN_CIDR,
+    PODS, host_address, host_name, host_vantage, node_vantage,
+};
+use crate::wait;
+
+/// The port that probers push to.
+const INGEST_PORT: u16 = 9760;
+/// A prober's own listener, on its loopback.
+const PROBER_LISTEN: &str = "127.0.0.1:9763";
+/// How long a daemon may take to answer `/readyz`.
+const READY_DEADLINE: Duration = Duration::from_secs(20);
+/// How long all paths may take to be up after the daemons are ready.
+const SETTLE_DEADLINE: Duration = Duration::from_secs(45);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// One prober: where it runs and what it is called.
+#[derive(Debug, Clone)]
+pub struct Prober {
+    /// Its vantage, e.g. `host/mini-1`.
+    pub vantage: String,
+    /// Its machine, `node` or e.g. `mini-1`.
+    machine: String,
+    device: &'static str,
+    namespace: Namespace,
+}
+
+impl Prober {
+    /// Its name among the lab's processes.
+    pub fn process(&self) -> String {
+        process_name(&self.machine)
+    }
+}
+
+/// The name of the prober of `machine` among the lab's processes.
+pub fn process_name(machine: &str) -> String {
+    format!("probe-{machine}")
+}
+
+/// The exporters and probers of one lab.
+#[derive(Debug)]
+pub struct Daemons {
+    program: PathBuf,
+    dir: PathBuf,
+    exporter: Namespace,
+    replicas: usize,
+    probers: Vec<Prober>,
+    generation: u32,
+}
+
+impl Daemons {
+    /// Prepares (starts nothing): tokens, inventory and the list of probers.
+    pub fn prepare(network: &Network, program: &Path, replicas: usize) -> Result<Self> {
+        if !program.is_file() {
+            bail!(
+                "there is no pnwatch at {}; build it (cargo build --release --bin pnwatch) or name it with --pnwatch",
+                program.display()
+            );
+        }
+        if !(1..=EXPORTERS.len()).contains(&replicas) {
+            bail!(
+                "--exporters must be 1 or {}, not {replicas}",
+                EXPORTERS.len()
+            );
+        }
+        let mut probers = vec![Prober {
+            vantage: node_vantage(),
+            machine: MACHINE.to_owned(),
+            device: NODE_DEVICE,
+            namespace: network.node.namespace.clone(),
+        }];
+        probers.extend(network.hosts.iter().map(|host| Prober {
+            vantage: host_vantage(host.index),
+            machine: host_name(host.index),
+            device: HOST_DEVICE,
+            namespace: host.namespace.clone(),
+        }));
+        let daemons = Self {
+            program: program.to_owned(),
+            dir: network.dir().to_owned(),
+            exporter: network.exporter.clone(),
+            replicas,
+            probers,
+            generation: 0,
+        };
+        daemons.write("inventory.yaml", &inventory())?;
+        for prober in &daemons.probers {
+            let token = format!("lab-token-of-{}-{}\n", prober.machine, std::process::id());
+            daemons.write(&token_file(prober), &token)?;
+        }
+        Ok(daemons)
+    }
+
+    /// The page listener of replica `index`, on the loopback of the monitoring namespace.
+    pub fn page(index: usize) -> String {
+        format!("127.0.0.1:{}", 9761 + 10 * index)
+    }
+
+    /// The probers, the node's first.
+    pub fn probers(&self) -> &[Prober] {
+        &self.probers
+    }
+
+    /// The prober of the cache node.
+    pub fn node_prober(&self) -> Result<Prober> {
+        self.probers
+            .first()
+            .cloned()
+            .context("no prober on the node")
+    }
+
+    /// The prober of host `index`.
+    pub fn host_prober(&self, index: usize) -> Result<Prober> {
+        self.probers.get(index + 1).cloned().context("no such host")
+    }
+
+    /// Starts everything anew with empty state, and waits until every daemon is ready.
+    pub fn start_fresh(&mut self, processes: &mut Processes) -> Result<()> {
+        self.stop(processes)?;
+        self.generation += 1;
+        for replica in 0..self.replicas {
+            self.start_exporter(processes, replica)?;
+        }
+        for replica in 0..self.replicas {
+            self.wait_ready(
+                processes,
+                &exporter_name(replica),
+                &self.exporter,
+                &Self::page(replica),
+            )?;
+        }
+        for prober in &self.probers {
+            self.start_prober(processes, prober)?;
+        }
+        for prober in &self.probers {
+            self.wait_prober(processes, prober)?;
+        }
+        Ok(())
+    }
+
+    /// Ends all daemons.
+    pub fn stop(&self, processes: &mut Processes) -> Result<()> {
+        for prober in &self.probers {
+            processes.terminate(&prober.process())?;
+        }
+        (0..self.replicas).try_for_each(|replica| processes.terminate(&exporter_name(replica)))
+    }
+
+    fn start_exporter(&self, processes: &mut Processes, replica: usize) -> Result<()> {
+        let state = self.state_dir(&format!("serve-{replica}"))?;
+        let text = self.exporter_config(replica, &state);
+        let config = self.write(&format!("serve-{replica}.yaml"), &text)?;
+        let arguments = ["serve", "--config", &config.to_string_lossy()].map(str::to_owned);
+        processes.start(
+            &exporter_name(replica),
+            &self.exporter,
+            &self.program,
+            &arguments,
+        )?;
+        Ok(())
+    }
+
+    /// Starts one prober, with the state that it had in this generation.
+    pub fn start_prober(&self, processes: &mut Processes, prober: &Prober) -> Result<()> {
+        let state = self.state_dir(&prober.process())?;
+        let text = self.prober_config(prober, &state);
+        let config = self.write(&format!("{}.yaml", prober.process()), &text)?;
+        let arguments = ["probe", "--config", &config.to_string_lossy()].map(str::to_owned);
+        processes.start(
+            &prober.process(),
+            &prober.namespace,
+            &self.program,
+            &arguments,
+        )?;
+        Ok(())
+    }
+
+    /// Waits until a prober is ready.
+    pub fn wait_prober(&self, processes: &mut Processes, prober: &Prober) -> Result<()> {
+        self.wait_ready(
+            processes,
+            &prober.process(),
+            &prober.namespace,
+            PROBER_LISTEN,
+        )
+    }
+
+    fn wait_ready(
+        &self,
+        processes: &mut Processes,
+        name: &str,
+        namespace: &Namespace,
+        address: &str,
+    ) -> Result<()> {
+        let mut last = String::new();
+        let ready = wait::polled(READY_DEADLINE, || {
+            processes.check(name)?;
+            match http::request(namespace, "GET", address, "/readyz", "", REQUEST_TIMEOUT) {
+                Ok(answer) if answer.status == 200 => return Ok(Some(())),
+                Ok(answer) => last = format!("status {}: {}", answer.status, answer.text().trim()),
+                Err(error) => last = format!("{error:#}"),
+            }
+            Ok(None)
+        })?;
+        ready.with_context(|| {
+            let dir = self.dir.display();
+            format!(
+                "{name} is not ready within {READY_DEADLINE:?} ({last}); its log is in {dir}/logs"
+            )
+        })
+    }
+
+    /// Waits until every exporter has every client path up.
+    pub fn wait_settled(&self, processes: &mut Processes) -> Result<()> {
+        for (replica, address) in EXPORTERS.iter().enumerate().take(self.replicas) {
+            let address = format!("{address}:{METRICS_PORT}");
+            let mut missing = vec!["all".to_owned()];
+            let settled = wait::polled(SETTLE_DEADLINE, || {
+                processes.check_all()?;
+                let answer = http::request(
+                    &self.exporter,
+                    "GET",
+                    &address,
+                    "/metrics",
+                    "",
+                    REQUEST_TIMEOUT,
+                )?;
+                missing = paths_not_up(&answer.text());
+                Ok(missing.is_empty().then_some(()))
+            })?;
+            settled.with_context(|| {
+                format!("exporter {replica}: these paths are not up after {SETTLE_DEADLINE:?}: {missing:?}")
+            })?;
+        }
+        Ok(())
+    }
+
+    fn exporter_config(&self, replica: usize, state: &Path) -> String {
+        let address = EXPORTERS.get(replica).unwrap_or(&EXPORTERS[0]);
+        let (page, dir) = (Self::page(replica), self.dir.display());
+        let mut tokens = String::new();
+        for prober in &self.probers {
+            let (vantage, file) = (&prober.vantage, token_file(prober));
+            // Writing to a String cannot fail.
+            let _ = writeln!(tokens, "    - {{ vantage: {vantage}, file: {dir}/{file} }}");
+        }
+        format!(
+            "cluster: {CLUSTER}\nlog: {{ level: info, format: logfmt }}\nserve:\n\
+             \x20 listen: {{ ingest: {address}:{INGEST_PORT}, page: {page}, metrics: {address}:{METRICS_PORT} }}\n\
+             \x20 inventory: {{ file: {dir}/inventory.yaml }}\n\
+             \x20 tokens:\n{tokens}\
+             \x20 alertmanager: {{ urls: [\"http://{ALERTMANAGER_ADDRESS}\"], resend: 1m }}\n\
+             \x20 state_dir: {}\n",
+            state.display()
+        )
+    }
+
+    fn prober_config(&self, prober: &Prober, state: &Path) -> String {
+        let Prober {
+            vantage, device, ..
+        } = prober;
+        let (dir, token) = (self.dir.display(), token_file(prober));
+        let mut exporters = String::new();
+        for address in EXPORTERS.iter().take(self.replicas) {
+            let _ = writeln!(
+                exporters,
+                "    - {{ url: \"http://{address}:{INGEST_PORT}\", token_file: {dir}/{token} }}"
+            );
+        }
+        format!(
+            "cluster: {CLUSTER}\nlog: {{ level: info, format: logfmt }}\nprobe:\n\
+             \x20 vantage: {vantage}\n  interface: {device}\n  pn_cidr: {PN_CIDR}\n\
+             \x20 exporters:\n{exporters}\
+             \x20 state_dir: {}\n  control: [\"{CONTROL}\"]\n  listen: {PROBER_LISTEN}\n",
+            state.display()
+        )
+    }
+
+    fn state_dir(&self, name: &str) -> Result<PathBuf> {
+        let path = self
+            .dir
+            .join("state")
+            .join(format!("{name}.{}", self.generation));
+        std::fs::create_dir_all(&path)
+            .with_context(|| format!("cannot create {}", path.display()))?;
+        Ok(path)
+    }
+
+    fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = self.dir.join(name);
+        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        // Tokens among them: for the owner alone.
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
+            .with_context(|| format!("cannot protect {}", path.display()))?;
+        Ok(path)
+    }
+}
+
+fn exporter_name(replica: usize) -> String {
+    format!("serve-{replica}")
+}
+
+fn token_file(prober: &Prober) -> String {
+    format!("token-{}", prober.machine)
+}
+
+fn inventory() -> String {
+    let mut text = format!(
+        "pn_cidr: {PN_CIDR}\nnodes:\n  - {{ name: {NODE}, address: {NODE_ADDRESS} }}\nvantages:\n  - {{ vantage: {} }}\n",
+        node_vantage()
+    );
+    for index in 0..HOSTS {
+        let (vantage, address) = (host_vantage(index), host_address(index));
+        let _ = writeln!(text, "  - {{ vantage: {vantage}, address: {address} }}");
+    }
+    text.push_str("targets:\n");
+    for pod in PODS {
+        let (account, instance, port) = (pod.account, pod.instance, pod.node_port);
+        let _ = writeln!(
+            text,
+            "  - {{ account: {account}, tenant: {account}, instance: {instance}, node: {NODE}, address: {NODE_ADDRESS}, port: {port} }}"
+        );
+    }
+    text
+}
+
+/// The client paths that the exporter's metrics do not show as up (`pnwatch_path_state` 1).
+fn paths_not_up(metrics: &str) -> Vec<String> {
+    let mut missing = BTreeSet::new();
+    for index in 0..HOSTS {
+        for pod in PODS {
+            missing.insert((host_vantage(index), pod.account.to_owned()));
+        }
+    }
+    for line in metrics.lines() {
+        let Some(labels) = line.strip_prefix("pnwatch_path_state{") else {
+            continue;
+        };
+        let Some((labels, value)) = labels.rsplit_once('}') else {
+            continue;
+        };
+        if label(labels, "layer") == Some("http") && value.trim() == "1" {
+            let key = (label(labels, "vantage"), label(labels, "account"));
+            if let (Some(vantage), Some(account)) = key {
+                missing.remove(&(vantage.to_owned(), account.to_owned()));
+            }
+        }
+    }
+    missing
+        .iter()
+        .map(|(vantage, account)| format!("{vantage} to {account}"))
+        .collect()
+}
+
+/// The value of one label. None of the lab's own names holds a comma, a quote or a backslash.
+fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
+    labels.split(',').find_map(|pair| {
+        let (key, value) = pair.split_once('=')?;
+        (key == name).then(|| value.trim_matches('"'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_inventory_names_every_target_and_vantage() {
+        let text = inventory();
+        for line in [
+            "  - { name: prod-kura-fleet-1, address: 172.16.0.2 }\n",
+            "  - { vantage: node/prod-kura-fleet-1 }\n",
+            "  - { vantage: host/mini-2, address: 172.16.0.13 }\n",
+            "  - { account: acme, tenant: acme, instance: kura-acme-scw-fr-par, node: prod-kura-fleet-1, address: 172.16.0.2, port: 30816 }\n",
+        ] {
+            assert!(text.contains(line), "{line} missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn a_path_counts_only_when_it_is_up() {
+        let all = paths_not_up("");
+        assert_eq!(all.len(), HOSTS * PODS.len());
+        let line = |state| {
+            format!(
+                "pnwatch_path_state{{account=\"tuist\",instance=\"i\",kind=\"nodeport\",layer=\"http\",node=\"n\",vantage=\"host/mini-0\"}} {state}\n"
+            )
+        };
+        assert_eq!(paths_not_up(&line(4)).len(), all.len());
+        assert_eq!(paths_not_up(&line(1)).len(), all.len() - 1);
+        assert!(!paths_not_up(&line(1)).contains(&"host/mini-0 to tuist".to_owned()));
+    }
+}

@@ -66,12 +66,6 @@ pub struct Daemons {
 impl Daemons {
     /// Prepares (starts nothing): tokens, inventory and the list of probers.
     pub fn prepare(network: &Network, program: &Path, replicas: usize) -> Result<Self> {
-        if !program.is_file() {
-            bail!(
-                "there is no pnwatch at {}; build it (cargo build --release --bin pnwatch) or name it with --pnwatch",
-                program.display()
-            );
-        }
         if !(1..=EXPORTERS.len()).contains(&replicas) {
             bail!(
                 "--exporters must be 1 or {}, not {replicas}",
@@ -310,6 +304,17 @@ impl Daemons {
             .with_context(|| format!("cannot protect {}", path.display()))?;
         Ok(path)
     }
+}
+
+/// Checks that there is a pnwatch to run, before anything is built around it.
+pub fn check_program(program: &Path) -> Result<()> {
+    if program.is_file() {
+        return Ok(());
+    }
+    bail!(
+        "there is no pnwatch at {}; build it (cargo build --release --bin pnwatch) or name it with --pnwatch",
+        program.display()
+    )
 }
 
 fn exporter_name(replica: usize) -> String {

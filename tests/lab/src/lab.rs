@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::command;
-use crate::daemons::Daemons;
+use crate::daemons::{self, Daemons};
 use crate::findings::Watcher;
 use crate::kernel::Watch;
 use crate::monitoring::Monitoring;
@@ -65,6 +65,9 @@ impl Lab {
         command::require_all(&command::ALL)?;
         if !rustix::process::geteuid().is_root() {
             bail!("the lab makes network namespaces and needs root; run it by sudo");
+        }
+        if let Some(program) = &options.pnwatch {
+            daemons::check_program(program)?;
         }
         let own = ProcessId::own().context("the lab has no entry in /proc")?;
         let prefix = format!("pl{}", own.pid);
@@ -261,6 +264,9 @@ mod tests {
     #[test]
     fn a_record_is_refused_while_its_lab_lives_and_replaced_after() {
         let dir = tempfile::tempdir().unwrap();
+        if let Some(program) = &options.pnwatch {
+            daemons::check_program(program)?;
+        }
         let own = ProcessId::own().unwrap();
         let first = RecordFile::create(dir.path(), own, "pl1").unwrap();
         let error = RecordFile::create(dir.path(), own, "pl1")

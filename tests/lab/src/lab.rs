@@ -264,9 +264,6 @@ mod tests {
     #[test]
     fn a_record_is_refused_while_its_lab_lives_and_replaced_after() {
         let dir = tempfile::tempdir().unwrap();
-        if let Some(program) = &options.pnwatch {
-            daemons::check_program(program)?;
-        }
         let own = ProcessId::own().unwrap();
         let first = RecordFile::create(dir.path(), own, "pl1").unwrap();
         let error = RecordFile::create(dir.path(), own, "pl1")

@@ -140,7 +140,9 @@ impl Checks {
             ] {
                 if !samples.is_empty() {
                     let durations = into.entry(trip.clone()).or_default();
-                    samples.iter().for_each(|us| durations.add(*us));
+                    for micros in samples {
+                        durations.add(*micros);
+                    }
                 }
             }
         }

@@ -15,6 +15,7 @@ pub mod error;
 pub mod health;
 pub mod ingest;
 pub mod inventory;
+pub mod ledger;
 pub mod metrics;
 pub mod owner;
 pub mod page;

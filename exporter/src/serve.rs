@@ -29,11 +29,7 @@ use crate::tally::Tally;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// Runs the exporter of `config` until the shutdown.
-pub async fn run(
-    config: Arc<Config>,
-    clock: SharedClock,
-    shutdown: Shutdown,
-) -> Result<(), ServeError> {
+pub async fn run(config: Config, clock: SharedClock, shutdown: Shutdown) -> Result<(), ServeError> {
     let mut reloads = Reloads::on_signals().map_err(ServeError::Signals)?;
     let exporter = Exporter::bind(&config, clock).await?;
     let reload = exporter.reload();

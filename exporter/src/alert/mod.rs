@@ -1,9 +1,13 @@
 //! Findings as alerts: what to tell ([`plan`]), how it reads on the wire, who delivers it.
 
+#[cfg(test)]
+mod model;
 mod plan;
 #[cfg(test)]
 mod plan_tests;
 mod push;
+#[cfg(test)]
+mod replica_tests;
 mod wire;
 
 pub use self::plan::{GRACE, Planned, RESOLVED_FOR, Sent, Settings, plan};

@@ -25,7 +25,7 @@ use pnwatch_core::view::View;
 use super::wire::{Alert, Labels, annotations};
 
 /// For how long a `resolved` is repeated, so that an Alertmanager that restarts learns of it.
-pub const RESOLVED_FOR: Duration = Duration::from_secs(15 * 60);
+pub const RESOLVED_FOR: Duration = Duration::from_mins(15);
 /// For how long after a silence blind findings wait for the vantages to report again.
 pub const GRACE: Duration = Duration::from_secs(30);
 /// `endsAt` of a firing alert, in multiples of `resend`.

@@ -1,4 +1,4 @@
-//! An alert as Alertmanager reads it: `POST /api/v2/alerts` (its OpenAPI document,
+//! An alert as Alertmanager reads it: `POST /api/v2/alerts` (its
 //! `api/v2/openapi.yaml`, `postableAlert`).
 
 use std::collections::BTreeMap;
@@ -58,7 +58,10 @@ pub struct Alert {
 }
 
 /// What a person reads of `finding`. `runbooks` is the base URL of the runbooks.
-pub fn annotations(finding: &Finding, runbooks: Option<&str>) -> BTreeMap<&'static str, String> {
+pub(super) fn annotations(
+    finding: &Finding,
+    runbooks: Option<&str>,
+) -> BTreeMap<&'static str, String> {
     let mut all = BTreeMap::from([
         ("summary", bounded(finding.summary.clone())),
         ("description", bounded(description(finding))),

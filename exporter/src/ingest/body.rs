@@ -55,7 +55,7 @@ async fn collect(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Refusal> 
         .and_then(|v| v.to_str().ok()?.parse().ok());
     if let Some(size) = announced.filter(|size| *size > MAX_REPORT_BODY) {
         drain(body, 0).await;
-        return Err(too_large(format!("the report has {size} bytes as sent")));
+        return Err(too_large(&format!("the report has {size} bytes as sent")));
     }
     let mut taken = BytesMut::with_capacity(announced.unwrap_or(8 << 10));
     while let Some(frame) = body.frame().await {
@@ -67,7 +67,7 @@ async fn collect(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Refusal> 
                 let read = taken.len() + data.len();
                 drop(taken);
                 drain(body, read).await;
-                return Err(too_large("the report is larger as sent".to_owned()));
+                return Err(too_large("the report is larger as sent"));
             }
             taken.extend_from_slice(&data);
         }
@@ -98,7 +98,7 @@ fn unpack(encoding: Option<&str>, packed: &Bytes) -> Result<Bytes, Refusal> {
                 .read_to_end(&mut json)
                 .map_err(|error| malformed(&format!("the report is not valid gzip: {error}")))?;
             if json.len() > MAX_REPORT_BYTES {
-                return Err(too_large("the report is larger when unpacked".to_owned()));
+                return Err(too_large("the report is larger when unpacked"));
             }
             Ok(json.into())
         }
@@ -113,7 +113,7 @@ fn unpack(encoding: Option<&str>, packed: &Bytes) -> Result<Bytes, Refusal> {
     }
 }
 
-fn too_large(what: String) -> Refusal {
+fn too_large(what: &str) -> Refusal {
     Refusal::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "too_large",

@@ -85,12 +85,13 @@ impl Tokens {
         let before = tally.tokens_unreadable();
         tally.set_tokens_unreadable(unreadable.len() as u64);
         if unreadable.len() as u64 != before {
-            match unreadable.first() {
-                Some(error) => tracing::error!(
+            if let Some(error) = unreadable.first() {
+                tracing::error!(
                     files = unreadable.len(),
                     "a vantage's token file cannot be used, its last content stays: {error}"
-                ),
-                None => tracing::info!("all vantages' token files can be read again"),
+                );
+            } else {
+                tracing::info!("all vantages' token files can be read again");
             }
         }
         if known == *old {

@@ -15,6 +15,8 @@ use crate::alert::Standing;
 use crate::owner::Snapshot;
 use crate::tally::{Ingested, PlanAnswer, Tally};
 
+type Read = fn(&DeviceReport) -> u64;
+
 /// Most different names among the probers' own metrics; more are a sign of something else.
 const MAX_PROBER_METRICS: usize = 256;
 
@@ -279,7 +281,7 @@ fn devices(out: &mut Exposition, view: &View) {
             }
         }
     }
-    let counters: [(_, fn(&DeviceReport) -> u64); 4] = [
+    let counters: [(_, Read); 4] = [
         (&metric::NETWORK_RECEIVE, |d| d.receive_bytes),
         (&metric::NETWORK_TRANSMIT, |d| d.transmit_bytes),
         (&metric::NETWORK_RECEIVE_DROPS, |d| d.receive_drops),

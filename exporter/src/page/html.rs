@@ -1,6 +1,6 @@
 //! The page: headline, open findings with evidence and ages, vantages × targets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pnwatch_core::fault::Severity;
 use pnwatch_core::finding::Finding;
@@ -156,7 +156,7 @@ fn cell(verdict: Verdict) -> (&'static str, &'static str) {
 fn matrix(page: &mut Html, view: &View) {
     // The highest layer that says something of a pair wins if it is worse.
     let mut pairs: BTreeMap<(String, String), Verdict> = BTreeMap::new();
-    let mut columns: BTreeMap<String, ()> = BTreeMap::new();
+    let mut columns: BTreeSet<String> = BTreeSet::new();
     for path in &view.paths {
         let column = match &path.key.subject {
             Subject::Node(node) => format!("node {node}"),
@@ -164,13 +164,13 @@ fn matrix(page: &mut Html, view: &View) {
             Subject::Control if path.key.layer == Layer::Control => "control".to_owned(),
             Subject::Control | Subject::Neighbour(_) => continue,
         };
-        columns.insert(column.clone(), ());
+        columns.insert(column.clone());
         let pair = pairs
             .entry((path.key.vantage.to_string(), column))
             .or_insert(Verdict::Unknown);
         *pair = (*pair).max(path.verdict);
     }
-    let columns: Vec<&String> = columns.keys().take(MAX_COLUMNS).collect();
+    let columns: Vec<&String> = columns.iter().take(MAX_COLUMNS).collect();
     page.raw("<section><h2>Vantages × targets</h2>");
     if columns.is_empty() {
         page.element("p", "quiet", "No check was reported yet.")

@@ -90,7 +90,7 @@ fn hostile_files_end_in_one_line() {
         let mut text = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
         for i in 1..12 {
             let inner = format!("*a{},", i - 1).repeat(10);
-            write!(text, "a{i}: &a{i} [{}]\n", inner.trim_end_matches(',')).unwrap();
+            writeln!(text, "a{i}: &a{i} [{}]", inner.trim_end_matches(',')).unwrap();
         }
         text
     };

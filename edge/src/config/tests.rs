@@ -9,16 +9,15 @@ use super::{DEFAULT, Listen, check, load};
 
 /// The printed default with its switched-off settings on and its files in `dir`.
 fn switched_on(dir: &Path) -> String {
-    let text: String = DEFAULT
+    let lines: Vec<&str> = DEFAULT
         .lines()
         .map(|line| match line.strip_prefix('#') {
-            Some(setting) if !setting.starts_with(' ') || setting.starts_with("  ") => {
-                format!("{setting}\n")
-            }
-            _ => format!("{line}\n"),
+            Some(setting) if !setting.starts_with(' ') || setting.starts_with("  ") => setting,
+            _ => line,
         })
         .filter(|line| !line.trim_start().starts_with('#'))
         .collect();
+    let text = lines.join("\n");
     text.replace("/etc/pnwatch", dir.to_str().unwrap())
         .replace("/var/lib/pnwatch", dir.to_str().unwrap())
 }
@@ -54,11 +53,12 @@ fn the_printed_default_passes_with_every_setting_on() {
         std::fs::copy(from, dir.path().join(name)).unwrap();
     }
     // A plan file stands instead of exporters.
-    let text: String = switched_on(dir.path())
+    let all = switched_on(dir.path());
+    let lines: Vec<&str> = all
         .lines()
         .filter(|line| !line.contains("plan_file"))
-        .map(|line| format!("{line}\n"))
         .collect();
+    let text = lines.join("\n");
     let path = dir.path().join("config.yaml");
     std::fs::write(&path, &text).unwrap();
     assert_eq!(check(&path).unwrap(), [], "{text}");

@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn a_key_speaks_once_per_period_and_counts_the_rest() {
-        let mut throttle = Throttle::new(Duration::from_secs(60));
+        let mut throttle = Throttle::new(Duration::from_mins(1));
         let at = Tick::from_millis;
         assert_eq!(throttle.admit(&"a", at(0)), Some(0));
         assert_eq!(throttle.admit(&"a", at(1_000)), None);
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded() {
-        let mut throttle = Throttle::new(Duration::from_secs(60));
+        let mut throttle = Throttle::new(Duration::from_mins(1));
         for key in 0..10_000u64 {
             assert_eq!(throttle.admit(&key, Tick::from_millis(key)), Some(0));
         }

@@ -1,0 +1,177 @@
+//! `pnwatch probe` and `pnwatch serve`: configuration, logging, signals, and the daemon.
+//!
+//! An embedded prober runs on a thread and a runtime of its own, so that a busy exporter cannot
+//! starve its checks. Whichever of the two ends takes the other with it.
+
+use std::error::Error;
+use std::path::Path;
+
+use pnwatch_edge::clock::{SharedClock, SystemClock};
+use pnwatch_edge::config::{self, Config};
+use pnwatch_edge::log;
+use pnwatch_edge::shutdown::{self, Shutdown};
+
+use super::failure::{Failure, code};
+
+/// Runs the prober until it is told to stop.
+#[cfg(feature = "prober")]
+pub(super) fn probe(path: &Path) -> Result<(), Failure> {
+    let config = load(path)?;
+    if config.probe.is_none() {
+        return Err(missing(path, "probe"));
+    }
+    // Few and small tasks: two threads keep one busy socket from delaying the others.
+    runtime(2)?.block_on(async {
+        let shutdown = signals()?;
+        outlive_hangups()?;
+        run_prober(config, SystemClock::shared(), shutdown).await
+    })
+}
+
+/// Runs the exporter, and a prober beside it if the file has one, until told to stop.
+#[cfg(feature = "exporter")]
+pub(super) fn serve(path: &Path) -> Result<(), Failure> {
+    let config = load(path)?;
+    if config.serve.is_none() {
+        return Err(missing(path, "serve"));
+    }
+    let threads = std::thread::available_parallelism().map_or(2, usize::from);
+    runtime(threads.max(2))?.block_on(async {
+        let shutdown = signals()?;
+        let clock = SystemClock::shared();
+        if config.probe.is_some() {
+            both(config, clock, shutdown).await
+        } else {
+            run_exporter(config, clock, shutdown).await
+        }
+    })
+}
+
+#[cfg(feature = "prober")]
+async fn run_prober(config: Config, clock: SharedClock, shutdown: Shutdown) -> Result<(), Failure> {
+    pnwatch_prober::run(config, clock, shutdown)
+        .await
+        .map_err(|error| Failure::from_error(error.exit_code(), &error))
+}
+
+#[cfg(feature = "exporter")]
+async fn run_exporter(
+    config: Config,
+    clock: SharedClock,
+    shutdown: Shutdown,
+) -> Result<(), Failure> {
+    pnwatch_exporter::run(config, clock, shutdown)
+        .await
+        .map_err(|error| Failure::from_error(error.exit_code(), &error))
+}
+
+#[cfg(all(feature = "exporter", feature = "prober"))]
+async fn both(config: Config, clock: SharedClock, asked: Shutdown) -> Result<(), Failure> {
+    let (trigger, shutdown) = Shutdown::manual();
+    let (told, ended) = tokio::sync::oneshot::channel();
+    let prober = {
+        let (config, clock, shutdown) = (config.clone(), clock.clone(), shutdown.clone());
+        let prober = move || {
+            let result = runtime(2)
+                .and_then(|runtime| runtime.block_on(run_prober(config, clock, shutdown)));
+            // The exporter may have ended first and stopped listening.
+            let _ = told.send(result);
+        };
+        std::thread::Builder::new()
+            .name("prober".to_owned())
+            .spawn(prober)
+            .map_err(|error| unavailable("the prober's thread did not start", &error))?
+    };
+    let exporter = run_exporter(config, clock, shutdown);
+    tokio::pin!(exporter);
+    tokio::pin!(ended);
+    let (mut served, mut probed) = (None, None);
+    tokio::select! {
+        () = asked.requested() => {}
+        result = &mut exporter => served = Some(result),
+        result = &mut ended => probed = Some(result),
+    }
+    trigger.request();
+    let served = match served {
+        Some(result) => result,
+        None => exporter.await,
+    };
+    let probed = match probed {
+        Some(result) => result,
+        None => ended.await,
+    };
+    let _ = prober.join();
+    served.and(probed.unwrap_or_else(|_| {
+        Err(Failure::new(
+            code::SOFTWARE,
+            "the embedded prober ended without a word",
+        ))
+    }))
+}
+
+#[cfg(all(feature = "exporter", not(feature = "prober")))]
+async fn both(config: Config, clock: SharedClock, asked: Shutdown) -> Result<(), Failure> {
+    tracing::warn!("this build has no prober: the section `probe` is ignored");
+    run_exporter(config, clock, asked).await
+}
+
+fn load(path: &Path) -> Result<Config, Failure> {
+    let loaded = config::load(path).map_err(|error| Failure::from_config(&error))?;
+    log::init(&loaded.config.log);
+    for warning in &loaded.warnings {
+        tracing::warn!(
+            file = %warning.file.display(),
+            line = warning.line,
+            key = warning.path,
+            "{}",
+            warning.message
+        );
+    }
+    Ok(loaded.config)
+}
+
+fn missing(path: &Path, section: &str) -> Failure {
+    Failure::new(
+        code::CONFIG,
+        format!(
+            "{}: {section}: required by `pnwatch {section}`, but missing; `pnwatch check --print-default` shows it",
+            path.display()
+        ),
+    )
+}
+
+fn runtime(threads: usize) -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .map_err(|error| unavailable("the async runtime did not start", &error))
+}
+
+fn signals() -> Result<Shutdown, Failure> {
+    shutdown::on_signals().map_err(|error| unavailable("cannot listen for signals", &error))
+}
+
+/// The exporter takes SIGHUP as a wish to read its files again; the prober has none to read,
+/// and must not end by it either.
+#[cfg(feature = "prober")]
+fn outlive_hangups() -> Result<(), Failure> {
+    let mut reloads = shutdown::Reloads::on_signals()
+        .map_err(|error| unavailable("cannot listen for signals", &error))?;
+    tokio::spawn(async move {
+        loop {
+            reloads.next().await;
+            tracing::warn!(
+                "SIGHUP changes nothing: settings are read at the start (restart to change them), token files are followed without a signal"
+            );
+        }
+    });
+    Ok(())
+}
+
+fn unavailable(what: &str, error: &dyn Error) -> Failure {
+    Failure::new(
+        code::UNAVAILABLE,
+        format!("{what}: {error}; check the limits of processes and open files"),
+    )
+}

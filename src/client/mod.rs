@@ -1,0 +1,27 @@
+//! The command line and what stands behind each command.
+
+mod arguments;
+mod check;
+#[cfg(any(feature = "prober", feature = "exporter"))]
+mod daemon;
+mod failure;
+pub(crate) mod panics;
+mod rules;
+
+use std::ffi::OsString;
+
+use self::arguments::Command;
+pub(crate) use self::failure::Failure;
+
+/// Does what the command line says.
+pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
+    match arguments::read(arguments)? {
+        None => Ok(()),
+        #[cfg(feature = "prober")]
+        Some(Command::Probe(file)) => daemon::probe(&file.config),
+        #[cfg(feature = "exporter")]
+        Some(Command::Serve(file)) => daemon::serve(&file.config),
+        Some(Command::Check(check)) => check::run(&check),
+        Some(Command::Rules(arguments)) => rules::run(&arguments),
+    }
+}

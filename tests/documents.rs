@@ -1,0 +1,156 @@
+//! Every link in every document leads somewhere.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn documents() -> Vec<PathBuf> {
+    let output = Command::new("git")
+        .args([
+            "ls-files",
+            "-z",
+            "--cached",
+            "--others",
+            "--exclude-standard",
+            "*.md",
+        ])
+        .current_dir(root())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "this test needs the git work tree");
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .split('\0')
+        .filter(|name| !name.is_empty())
+        .map(|name| root().join(name))
+        .filter(|path| path.exists())
+        .collect()
+}
+
+/// The lines outside fenced code.
+fn prose(text: &str) -> impl Iterator<Item = &str> {
+    let mut fenced = false;
+    text.lines().filter(move |line| {
+        if line.trim_start().starts_with("```") {
+            fenced = !fenced;
+            return false;
+        }
+        !fenced
+    })
+}
+
+/// Targets of `[text](target)`, `[name]: target` and `<img src="target">`.
+fn links(text: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for line in prose(text) {
+        let line = without_code(line);
+        for (at, _) in line.match_indices("](") {
+            let target = line[at + 2..].split([')', ' ']).next().unwrap_or_default();
+            found.push(target.trim_matches(['<', '>']).to_owned());
+        }
+        if let Some((name, target)) = line.split_once("]: ")
+            && name.starts_with('[')
+        {
+            found.push(target.split(' ').next().unwrap_or_default().to_owned());
+        }
+        for (at, key) in line.match_indices("src=\"") {
+            found.push(
+                line[at + key.len()..]
+                    .split('"')
+                    .next()
+                    .unwrap_or_default()
+                    .to_owned(),
+            );
+        }
+    }
+    found
+}
+
+/// A line without its `code spans`.
+fn without_code(line: &str) -> String {
+    line.split('`').step_by(2).collect()
+}
+
+/// The anchors that GitHub makes of headings, and explicit `<a id="…">`.
+fn anchors(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for line in prose(text) {
+        if line.starts_with('#') {
+            let heading = line.trim_start_matches('#').trim().to_lowercase();
+            let anchor: String = heading
+                .chars()
+                .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'))
+                .map(|c| if c == ' ' { '-' } else { c })
+                .collect();
+            let mut unique = anchor.clone();
+            let mut n = 0;
+            while !found.insert(unique.clone()) {
+                n += 1;
+                unique = format!("{anchor}-{n}");
+            }
+        }
+        for key in ["id=\"", "name=\""] {
+            for (at, key) in line.match_indices(key) {
+                found.insert(
+                    line[at + key.len()..]
+                        .split('"')
+                        .next()
+                        .unwrap_or_default()
+                        .to_owned(),
+                );
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_link_leads_somewhere() {
+    let documents = documents();
+    assert!(!documents.is_empty(), "there is not even a README");
+    let mut broken = Vec::new();
+    for document in documents {
+        let text = std::fs::read_to_string(&document).unwrap();
+        for link in links(&text) {
+            if link.contains("://") || link.starts_with("mailto:") {
+                continue;
+            }
+            let (file, anchor) = link.split_once('#').unwrap_or((&link, ""));
+            let target = if file.is_empty() {
+                document.clone()
+            } else {
+                document.parent().unwrap().join(file)
+            };
+            let here = document.strip_prefix(root()).unwrap().display();
+            match target.canonicalize() {
+                Ok(target) if target.starts_with(root()) => {
+                    let is_document = target.extension().is_some_and(|e| e == "md");
+                    if !anchor.is_empty() && is_document {
+                        let text = std::fs::read_to_string(&target).unwrap();
+                        if !anchors(&text).contains(anchor) {
+                            broken.push(format!("{here}: {link}: no such heading"));
+                        }
+                    }
+                }
+                _ => broken.push(format!("{here}: {link}: no such file")),
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{}", broken.join("\n"));
+}
+
+#[test]
+fn links_and_anchors_are_read_as_github_reads_them() {
+    let text = "# A b: `c`!\n# A b: `c`!\n[x](y.md#z) `[no](no)` ![p](q.svg)\n```\n[no](no)\n```\n[r]: s.md\n";
+    assert_eq!(links(text), ["y.md#z", "q.svg", "s.md"]);
+    assert_eq!(
+        anchors(text),
+        BTreeSet::from(["a-b-c".to_owned(), "a-b-c-1".to_owned()])
+    );
+}

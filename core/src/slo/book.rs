@@ -237,6 +237,21 @@ impl Book {
         }
     }
 
+    /// Everything that is kept, for a store that lost what it had.
+    pub fn everything(&mut self, now: Now) -> Changes {
+        self.unsaved_series = (0..self.series.len() as u32).collect();
+        let second = self.second(now);
+        for id in RingId::ALL {
+            let newest = second / id.slot_seconds();
+            let oldest = newest.saturating_sub(id.slots().saturating_sub(1));
+            self.dirty
+                .extend((oldest..=newest).map(|index| (id, index)));
+        }
+        let mut changes = self.take_changes(now);
+        changes.slots.retain(|row| !row.data.is_empty());
+        changes
+    }
+
     fn encode_slot(&self, ring: RingId, index: u64) -> Vec<u8> {
         encode(self.series.iter().enumerate().filter_map(|(n, series)| {
             let slot = series.rings[usize::from(ring.number())].get(index)?;

@@ -9,7 +9,7 @@ use pnwatch_core::engine::{Engine, Settings as EngineSettings};
 use pnwatch_edge::clock::SharedClock;
 use pnwatch_edge::config::{Alertmanager, Config, Serve};
 use pnwatch_edge::http::{Client, ClientSettings};
-use pnwatch_edge::listen::{ListenError, bind, serve};
+use pnwatch_edge::listen::{Limits, ListenError, bind, serve_within};
 use pnwatch_edge::shutdown::{Reloads, Shutdown};
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
@@ -18,7 +18,7 @@ use tokio::task::JoinSet;
 use crate::alert::{HashJitter, Jitter, Push, Settings as AlertSettings, Standing};
 use crate::error::ServeError;
 use crate::health::{Health, Pulse};
-use crate::ingest::{Ingest, Plans, Tokens};
+use crate::ingest::{Ingest, MAX_TAKEN, Plans, Tokens};
 use crate::inventory::Watched;
 use crate::metrics::Metrics;
 use crate::owner::{Handle, Owner};
@@ -198,6 +198,7 @@ impl Exporter {
     pub async fn run(self, shutdown: Shutdown) -> Result<(), ServeError> {
         let at = self.addresses()?;
         tracing::info!(ingest = %at.ingest, page = %at.page, metrics = %at.metrics, "serving");
+        let mut listening = JoinSet::new();
         let mut tasks: JoinSet<&'static str> = JoinSet::new();
         let health = Health::new(Arc::clone(&self.clock), self.pulses);
         let standings = self.pushes.iter().map(|p| p.standing.clone()).collect();
@@ -239,8 +240,17 @@ impl Exporter {
         ];
         for (name, listener, router) in routers {
             let shutdown = shutdown.clone();
-            tasks.spawn(async move {
-                serve(listener, router, shutdown).await;
+            let limits = Limits {
+                // Ingest counts for itself, so that its refusal arrives and says what to do.
+                body_bytes: if name == "ingest" {
+                    MAX_TAKEN
+                } else {
+                    64 << 10
+                },
+                ..Limits::default()
+            };
+            listening.spawn(async move {
+                serve_within(listener, router, shutdown, limits).await;
                 name
             });
         }
@@ -271,33 +281,30 @@ impl Exporter {
         });
         // Only the tasks may hold handles: the engine's queue closes when they are gone.
         drop(self.engine);
-        supervise(tasks, shutdown).await
+        supervise(listening, tasks, shutdown).await
     }
 }
 
 /// Waits for the shutdown, then for the listeners' goodbye; a task that ends before is an error.
-async fn supervise(mut tasks: JoinSet<&'static str>, shutdown: Shutdown) -> Result<(), ServeError> {
-    tokio::select! {
-        () = shutdown.requested() => {}
-        ended = tasks.join_next() => {
-            let name = match ended {
-                Some(Ok(name)) => name,
-                Some(Err(_)) | None => "panicked",
-            };
-            // Both may come at once: then it is the shutdown.
-            if !shutdown.is_requested() {
-                return Err(ServeError::Died(name));
-            }
-        }
+async fn supervise(
+    mut listening: JoinSet<&'static str>,
+    mut tasks: JoinSet<&'static str>,
+    shutdown: Shutdown,
+) -> Result<(), ServeError> {
+    let ended = tokio::select! {
+        biased;
+        () = shutdown.requested() => None,
+        ended = listening.join_next() => ended,
+        ended = tasks.join_next() => ended,
+    };
+    if let Some(ended) = ended
+        // Both may come at once: then it is the shutdown.
+        && !shutdown.is_requested()
+    {
+        return Err(ServeError::Died(ended.unwrap_or("panicked")));
     }
-    let mut listening = 3;
-    while listening > 0 {
-        match tasks.join_next().await {
-            Some(Ok("ingest" | "page" | "metrics")) => listening -= 1,
-            Some(_) => {}
-            None => break,
-        }
-    }
+    // Bounded by the listeners' own grace. The other tasks end with their set.
+    while listening.join_next().await.is_some() {}
     tracing::info!("stopped");
     Ok(())
 }

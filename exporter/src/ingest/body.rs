@@ -14,7 +14,7 @@ use crate::answer::Refusal;
 
 /// How much of a body that is refused is still taken off the wire: a client that is cut off
 /// while it writes sees a reset instead of the answer.
-const DRAINED: usize = 32 << 20;
+pub const MAX_TAKEN: usize = 32 << 20;
 /// For how long at most.
 const DRAINED_FOR: Duration = Duration::from_secs(5);
 /// How long a prober may take to send a report.
@@ -75,11 +75,16 @@ async fn collect(headers: &HeaderMap, mut body: Body) -> Result<Bytes, Refusal> 
     Ok(taken.freeze())
 }
 
+/// Takes the body of a request that is refused by its head off the wire.
+pub(super) async fn discard(body: Body) {
+    drain(body, MAX_TAKEN - MAX_REPORT_BODY).await;
+}
+
 async fn drain(mut body: Body, mut read: usize) {
     let rest = async {
         while let Some(Ok(frame)) = body.frame().await {
             read += frame.data_ref().map_or(0, Bytes::len);
-            if read > DRAINED {
+            if read > MAX_TAKEN {
                 return;
             }
         }

@@ -1,6 +1,6 @@
 //! What probers talk to: `POST /v1/report`, `GET /v1/plan?have=ID&wait=30s`.
 //!
-//! The token decides who speaks before a byte of the body is read. A request is one task of the
+//! The token decides who speaks before a byte of the body is looked at. A request is one task of the
 //! listener; dropping it loses nothing but its answer.
 
 mod body;
@@ -24,6 +24,7 @@ use pnwatch_edge::shutdown::Shutdown;
 use serde_json::json;
 use tokio::time::Instant;
 
+pub use self::body::MAX_TAKEN;
 pub use self::plans::Plans;
 pub use self::token::{TokenError, Tokens};
 use crate::answer::{Refusal, not_found};
@@ -57,7 +58,13 @@ impl Ingest {
     }
 
     async fn take(&self, headers: &HeaderMap, body: Body) -> Result<Vantage, Refusal> {
-        let speaker = self.tokens.vantage(headers)?;
+        let speaker = match self.tokens.vantage(headers) {
+            Ok(speaker) => speaker,
+            Err(refusal) => {
+                body::discard(body).await;
+                return Err(refusal);
+            }
+        };
         let report = body::report(headers, body).await?;
         self.admit(&report, &speaker)?;
         let seen = match self.engine.report(report).await {

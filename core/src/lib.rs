@@ -16,6 +16,7 @@ pub mod finding;
 pub mod findings;
 pub mod gate;
 pub mod inventory;
+pub mod kube;
 pub mod link;
 pub mod metric;
 pub mod name;

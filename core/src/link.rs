@@ -75,6 +75,11 @@ impl Cidr {
     pub fn contains(&self, address: Ipv4Addr) -> bool {
         u32::from(address) & Self::mask(self.length) == u32::from(self.network)
     }
+
+    /// Whether every address of `other` lies inside.
+    pub fn covers(&self, other: Self) -> bool {
+        self.length <= other.length && self.contains(other.network)
+    }
 }
 
 impl fmt::Display for Cidr {

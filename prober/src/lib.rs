@@ -1,1 +1,144 @@
-//! Placeholder while the workspace is laid.
+//! The agent: plan → schedule → checks → evidence → reports.
+//!
+//! Runs on every vantage, has no Kubernetes rights, pushes everything outward to every exporter
+//! named, and goes on with its last plan when none answers. One loop owns all state
+//! ([`agent`]); what touches sockets sits behind the engine seam ([`engine`]).
+
+pub mod agent;
+pub mod checklist;
+pub mod counters;
+pub mod devices;
+pub mod engine;
+pub mod evidence;
+pub mod link;
+pub mod listener;
+pub mod outbox;
+pub mod plans;
+pub mod rounds;
+#[cfg(test)]
+mod samples;
+pub mod settings;
+pub mod transport;
+
+use core::time::Duration;
+use std::sync::Arc;
+
+use pnwatch_core::name::Cluster;
+use pnwatch_edge::clock::SharedClock;
+use pnwatch_edge::config::Probe;
+use pnwatch_edge::http::ClientError;
+use pnwatch_edge::listen::{self, ListenError};
+use pnwatch_edge::shutdown::Shutdown;
+use tokio::sync::watch;
+
+use agent::{Agent, Ears};
+use engine::{Limits, Sockets};
+use listener::Status;
+use plans::PlanFileError;
+use rounds::Rounds;
+use settings::{Settings, fresh_boot_id};
+use transport::{HttpTransport, Transport};
+
+/// Who is asking, in every HTTP check.
+pub const USER_AGENT: &str = concat!("pnwatch/", env!("CARGO_PKG_VERSION"), " (+prober)");
+
+/// Why the prober cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The client of an exporter cannot be made.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The page's address cannot be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The plan file cannot be used.
+    #[error(transparent)]
+    PlanFile(#[from] PlanFileError),
+    /// The kernel refused something basic.
+    #[error("the prober cannot run: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// Probes by the configuration until the shutdown.
+pub async fn run(
+    cluster: &Cluster,
+    probe: &Probe,
+    clock: SharedClock,
+    shutdown: Shutdown,
+) -> Result<(), RunError> {
+    let settings = Settings::new(cluster, probe, fresh_boot_id()?);
+    let mut transports: Vec<Arc<dyn Transport>> = Vec::new();
+    for endpoint in &probe.exporters {
+        transports.push(Arc::new(HttpTransport::new(endpoint)?));
+    }
+    run_with(settings, transports, clock, shutdown).await
+}
+
+/// Probes with ways to exporters of the caller's own: what an embedded prober and tests use.
+pub async fn run_with(
+    settings: Settings,
+    transports: Vec<Arc<dyn Transport>>,
+    clock: SharedClock,
+    shutdown: Shutdown,
+) -> Result<(), RunError> {
+    let settings = Arc::new(settings);
+    let limits = Limits::default();
+    let engine = Sockets::new(&settings.vantage, clock.clone(), limits)?;
+    let rounds = Rounds::new(
+        engine,
+        &settings.vantage,
+        limits,
+        settings.control.clone(),
+        USER_AGENT.to_owned(),
+    );
+    let status = Status::default();
+    let mut tasks = tokio::task::JoinSet::new();
+    if let Some(address) = settings.listen {
+        let socket = listen::bind("probe.listen", address).await?;
+        let router = listener::router(status.clone(), clock.clone());
+        tasks.spawn(listen::serve(socket, router, shutdown.clone()));
+    }
+    let fallback = match (&settings.plan_file, &settings.state_dir) {
+        (Some(path), _) => Some(plans::from_file(
+            path,
+            &settings.cluster,
+            &settings.vantage,
+            settings.pace,
+        )?),
+        (None, Some(dir)) => plans::restore(dir, &settings.cluster, &settings.vantage),
+        (None, None) => None,
+    };
+    let (leg_tell, leg) = watch::channel(None);
+    let (mut agent, target) =
+        Agent::new(settings.clone(), clock.clone(), rounds, transports, status);
+    agent.set_fallback(fallback);
+    tasks.spawn(link::netlink::follow(
+        settings.interface.clone(),
+        settings.pn_cidr,
+        target,
+        clock.clone(),
+        leg_tell,
+    ));
+    let (devices_tell, devices) = watch::channel(Vec::new());
+    tasks.spawn(sample_devices(
+        settings.interface.clone(),
+        clock,
+        devices_tell,
+    ));
+    agent.run(Ears { leg, devices }, shutdown).await?;
+    Ok(())
+}
+
+async fn sample_devices(
+    device: String,
+    clock: SharedClock,
+    tell: watch::Sender<Vec<pnwatch_core::wire::DeviceReport>>,
+) {
+    let mut devices = devices::Devices::new(&device);
+    let mut every = tokio::time::interval(Duration::from_secs(1));
+    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        every.tick().await;
+        tell.send_replace(devices.sample(clock.now().tick));
+    }
+}

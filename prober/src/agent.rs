@@ -1,0 +1,469 @@
+//! The loop of the prober: one task that owns all state, and small tasks that only wait for it.
+//!
+//! Concurrent besides the loop: the link subscription, a plan long-poll and a sender per
+//! exporter, device counters, the page. They talk to the loop by channels alone and hold
+//! nothing that matters: all of them may be dropped at any await.
+
+use core::net::Ipv4Addr;
+use core::time::Duration;
+use std::io;
+use std::sync::Arc;
+
+use pnwatch_core::name::{Cluster, Vantage};
+use pnwatch_core::outcome::Blind;
+use pnwatch_core::plan::{Plan, PlanDiff};
+use pnwatch_core::time::{Now, Tick};
+use pnwatch_core::wire::{DeviceReport, REPORT_VERSION, Report};
+use pnwatch_edge::clock::{SharedClock, Step, StepWatch};
+use pnwatch_edge::shutdown::Shutdown;
+use tokio::sync::{mpsc, watch};
+
+use crate::counters::{Counters, Usage};
+use crate::engine::Engine;
+use crate::engine::poller::Readiness;
+use crate::evidence::Unit;
+use crate::link::{Leg, route_target};
+use crate::listener::Status;
+use crate::outbox::{HISTORY, Outbox};
+use crate::plans;
+use crate::rounds::Rounds;
+use crate::settings::Settings;
+use crate::transport::Transport;
+
+/// A report goes out at least this often.
+pub const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// What is urgent waits this long for company.
+pub const COALESCE: Duration = Duration::from_millis(20);
+/// How long the goodbye may take.
+pub const GOODBYE: Duration = Duration::from_millis(450);
+
+/// What the small tasks tell the loop.
+#[derive(Debug)]
+pub enum News {
+    /// An exporter's plan.
+    Plan {
+        /// The number of the exporter.
+        from: usize,
+        /// Its plan, validated.
+        plan: Plan,
+    },
+    /// A report arrived, or did not.
+    Sent {
+        /// The number of the exporter.
+        to: usize,
+        /// Whether to send it again.
+        keep: bool,
+        /// Why it did not arrive.
+        error: Option<String>,
+    },
+}
+
+/// One exporter as the loop sees it.
+struct Exporter {
+    transport: Arc<dyn Transport>,
+    outbox: Outbox,
+    line: mpsc::Sender<Report>,
+    plan: Option<Plan>,
+    said: Option<String>,
+}
+
+/// See the [module](self).
+pub struct Agent<E> {
+    cluster: Cluster,
+    vantage: Vantage,
+    settings: Arc<Settings>,
+    clock: SharedClock,
+    boot_id: String,
+    rounds: Rounds<E>,
+    exporters: Vec<Exporter>,
+    /// From the disk or from a file: used where no exporter has answered.
+    fallback: Option<Plan>,
+    leg: Option<Leg>,
+    devices: Vec<DeviceReport>,
+    steps: StepWatch,
+    counters: Counters,
+    flush_at: Tick,
+    status: Status,
+    route_target: watch::Sender<Option<Ipv4Addr>>,
+    news: mpsc::Receiver<News>,
+}
+
+/// What the loop hears.
+pub struct Ears {
+    /// The PN leg, once it is known.
+    pub leg: watch::Receiver<Option<Leg>>,
+    /// Device counters.
+    pub devices: watch::Receiver<Vec<DeviceReport>>,
+}
+
+impl<E: Engine> Agent<E> {
+    /// Puts the loop together; spawns a plan and a sender task per exporter.
+    pub fn new(
+        settings: Arc<Settings>,
+        clock: SharedClock,
+        rounds: Rounds<E>,
+        transports: Vec<Arc<dyn Transport>>,
+        status: Status,
+    ) -> (Self, watch::Receiver<Option<Ipv4Addr>>) {
+        let (tell, news) = mpsc::channel(64);
+        let (cluster, vantage) = (settings.cluster.clone(), settings.vantage.clone());
+        let exporters = transports
+            .into_iter()
+            .enumerate()
+            .map(|(number, transport)| {
+                let (line, reports) = mpsc::channel(1);
+                tokio::spawn(send(number, transport.clone(), reports, tell.clone()));
+                tokio::spawn(plans::follow(
+                    number,
+                    transport.clone(),
+                    cluster.clone(),
+                    vantage.clone(),
+                    tell.clone(),
+                ));
+                Exporter {
+                    transport,
+                    outbox: Outbox::default(),
+                    line,
+                    plan: None,
+                    said: None,
+                }
+            });
+        let exporters = exporters.collect();
+        let (route_target, heard) = watch::channel(route_target(settings.pn_cidr, None, &[]));
+        let agent = Self {
+            cluster,
+            vantage,
+            boot_id: settings.boot_id.clone(),
+            settings,
+            rounds,
+            exporters,
+            fallback: None,
+            leg: None,
+            devices: Vec::new(),
+            steps: StepWatch::new(),
+            counters: Counters::default(),
+            flush_at: clock.now().tick,
+            clock,
+            status,
+            route_target,
+            news,
+        };
+        (agent, heard)
+    }
+
+    /// A plan to follow until an exporter has one.
+    pub fn set_fallback(&mut self, plan: Option<Plan>) {
+        self.fallback = plan;
+        self.replan();
+    }
+
+    /// Runs until the shutdown, then says goodbye.
+    pub async fn run(mut self, mut ears: Ears, shutdown: Shutdown) -> io::Result<()> {
+        let readiness = Readiness::of(self.rounds.engine().readiness())?;
+        self.replan();
+        loop {
+            let wait = self.wait();
+            tokio::select! {
+                biased;
+                () = shutdown.requested() => break,
+                news = readiness.news() => news?,
+                Some(news) = self.news.recv() => self.hear(news),
+                Ok(()) = ears.leg.changed() => {
+                    let leg = ears.leg.borrow_and_update().clone();
+                    self.follow_leg(leg);
+                }
+                Ok(()) = ears.devices.changed() => {
+                    self.devices.clone_from(&ears.devices.borrow_and_update());
+                }
+                () = tokio::time::sleep(wait) => {}
+            }
+            self.turn();
+        }
+        self.goodbye().await;
+        Ok(())
+    }
+
+    fn wait(&self) -> Duration {
+        let now = self.clock.now().tick;
+        let next = self.rounds.next_deadline();
+        let next = next.map_or(self.flush_at, |next| next.min(self.flush_at));
+        next.since(now)
+    }
+
+    /// One turn of the loop.
+    fn turn(&mut self) {
+        let now = self.clock.now();
+        let passed = self.watch_clocks(now);
+        self.rounds.step(now.tick, passed);
+        if self.rounds.is_urgent() {
+            self.flush_at = self.flush_at.min(now.tick.after(COALESCE));
+        }
+        if now.tick >= self.flush_at {
+            self.flush(now);
+        }
+        self.dispatch(now);
+    }
+
+    /// Why slots passed, if slots passed.
+    fn watch_clocks(&mut self, now: Now) -> Blind {
+        let Some(step) = self.steps.observe(now, self.clock.awake()) else {
+            return Blind::Overrun;
+        };
+        let blind = if matches!(step, Step::Suspended { .. }) {
+            self.counters.suspends += 1;
+            Blind::Suspended
+        } else {
+            self.counters.clock_steps += 1;
+            Blind::ClockStep
+        };
+        tracing::info!(?step, "the clocks stepped; checks under way are not judged");
+        self.rounds.abandon(blind, now.tick);
+        blind
+    }
+
+    fn hear(&mut self, news: News) {
+        match news {
+            News::Plan { from, plan } => {
+                if let Some(exporter) = self.exporters.get_mut(from) {
+                    let none = exporter.plan.is_none();
+                    let diff = exporter.plan.as_ref().or(self.fallback.as_ref());
+                    let diff = diff.map(|old| PlanDiff::between(old, &plan));
+                    let (added, removed) = diff.map_or((0, 0), |d| (d.added, d.removed));
+                    tracing::info!(exporter = exporter.transport.name(), id = %plan.id, first = none,
+                        targets = plan.targets.len(), nodes = plan.nodes.len(),
+                        neighbours = plan.neighbours.len(), added, removed, "plan");
+                    exporter.plan = Some(plan);
+                }
+                self.replan();
+                self.keep_plan();
+            }
+            News::Sent { to, keep, error } => {
+                let retry_at = self.clock.now().tick.after(REPORT_EVERY);
+                let Some(exporter) = self.exporters.get_mut(to) else {
+                    return;
+                };
+                exporter.outbox.done(keep, retry_at);
+                if error.is_none() {
+                    self.counters.reports += 1;
+                    if exporter.said.take().is_some() {
+                        tracing::info!(
+                            exporter = exporter.transport.name(),
+                            "reports arrive again"
+                        );
+                    }
+                    return;
+                }
+                self.counters.report_failures += 1;
+                if exporter.said != error {
+                    let what = error.as_deref().unwrap_or_default();
+                    tracing::warn!(
+                        exporter = exporter.transport.name(),
+                        "report not delivered: {what}"
+                    );
+                    exporter.said = error;
+                }
+            }
+        }
+    }
+
+    /// The plans to follow: those of the exporters, or the fallback while none has one.
+    fn plans(&self) -> Vec<&Plan> {
+        let live: Vec<&Plan> = self
+            .exporters
+            .iter()
+            .filter_map(|e| e.plan.as_ref())
+            .collect();
+        if live.is_empty() {
+            self.fallback.iter().collect()
+        } else {
+            live
+        }
+    }
+
+    fn replan(&mut self) {
+        let live: Vec<Plan> = self.plans().into_iter().cloned().collect();
+        let plans: Vec<&Plan> = live.iter().collect();
+        self.rounds.set_plans(&plans, self.clock.now().tick);
+        self.retarget(plans.first().copied());
+    }
+
+    fn retarget(&self, plan: Option<&Plan>) {
+        let own = self.leg.as_ref().map(|leg| leg.facts.addresses.as_slice());
+        let target = route_target(self.settings.pn_cidr, plan, own.unwrap_or_default());
+        self.route_target.send_if_modified(|held| {
+            let differs = *held != target;
+            *held = target;
+            differs
+        });
+    }
+
+    fn keep_plan(&self) {
+        let (Some(dir), Some(plan)) = (&self.settings.state_dir, self.plans().first().copied())
+        else {
+            return;
+        };
+        let (dir, plan) = (dir.clone(), plan.clone());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = plans::save(&dir, &plan) {
+                tracing::warn!(dir = %dir.display(), "the plan is not kept for the next start: {error}; make `probe.state_dir` writable");
+            }
+        });
+    }
+
+    fn follow_leg(&mut self, leg: Option<Leg>) {
+        let Some(leg) = leg else {
+            return;
+        };
+        let changed = self.leg.as_ref().is_none_or(|old| old.since != leg.since);
+        if changed {
+            say_leg(&leg, self.leg.as_ref());
+            let now = self.clock.now().tick;
+            self.flush_at = self.flush_at.min(now.after(COALESCE));
+        }
+        self.rounds.set_leg(&leg);
+        self.leg = Some(leg);
+        let first = self.plans().first().map(|plan| (*plan).clone());
+        self.retarget(first.as_ref());
+    }
+
+    fn flush(&mut self, now: Now) {
+        self.flush_at = now.tick.after(REPORT_EVERY);
+        let unit = Arc::new(self.rounds.fold(now.tick));
+        for exporter in &mut self.exporters {
+            exporter.outbox.push(unit.clone());
+        }
+        let tally = self.rounds.tally();
+        self.counters.checks = tally.checks;
+        self.counters.missed_slots = tally.missed_slots;
+        // A maximum that is told once a second; the exporter keeps its own window.
+        self.counters.late = self.rounds.take_lateness();
+        self.counters.in_flight = self.rounds.engine().in_flight();
+        self.counters.scheduled = self.rounds.scheduled();
+        self.counters.arp_available = self.rounds.engine().arp_available();
+        self.counters.outcomes_dropped = self.exporters.iter().map(|e| e.outbox.dropped()).sum();
+        self.counters.usage = Usage::read();
+        self.status.turned(now.tick, self.counters.clone());
+    }
+
+    fn dispatch(&mut self, now: Now) {
+        for number in 0..self.exporters.len() {
+            let Some((numbered, newest)) = self.exporters[number].outbox.take(now.tick) else {
+                continue;
+            };
+            let report = self.report(number, numbered.seq, Some(&numbered.unit), now, newest);
+            let exporter = &mut self.exporters[number];
+            if exporter.line.try_send(report).is_err() {
+                exporter.outbox.done(true, now.tick.after(REPORT_EVERY));
+            }
+        }
+    }
+
+    /// `current` = with the state of things now, not only with the unit's evidence.
+    fn report(
+        &self,
+        number: usize,
+        seq: u64,
+        unit: Option<&Unit>,
+        now: Now,
+        current: bool,
+    ) -> Report {
+        let own = self.exporters.get(number).and_then(|e| e.plan.as_ref());
+        let plan = own.or(self.fallback.as_ref());
+        Report {
+            version: REPORT_VERSION,
+            cluster: self.cluster.clone(),
+            vantage: self.vantage.clone(),
+            boot_id: self.boot_id.clone(),
+            seq,
+            plan_id: plan.map(|plan| plan.id.clone()),
+            sent_at: now.wall,
+            stopping: false,
+            history: unit.is_some_and(|unit| now.tick.since(unit.at) > HISTORY),
+            paths: unit.map(|unit| unit.paths(now.tick)).unwrap_or_default(),
+            link: self
+                .leg
+                .as_ref()
+                .filter(|_| current)
+                .map(|leg| leg.report(now.tick)),
+            ready: unit.map(|unit| unit.ready(now.tick)).unwrap_or_default(),
+            counters: if current {
+                self.counters.wire()
+            } else {
+                Vec::new()
+            },
+            devices: if current {
+                self.devices.clone()
+            } else {
+                Vec::new()
+            },
+        }
+    }
+
+    /// The last report to everybody: silence from now on is no fault.
+    async fn goodbye(&mut self) {
+        let now = self.clock.now();
+        self.rounds.step(now.tick, Blind::Overrun);
+        self.flush(now);
+        let mut calls = Vec::new();
+        for number in 0..self.exporters.len() {
+            let unit = self.exporters[number].outbox.newest().cloned();
+            let seq = self.exporters[number].outbox.last_number();
+            let mut report = self.report(number, seq, unit.as_deref(), now, true);
+            report.stopping = true;
+            let transport = self.exporters[number].transport.clone();
+            calls.push(async move {
+                if let Err(error) = transport.report(&report).await {
+                    tracing::warn!(
+                        exporter = transport.name(),
+                        "the goodbye did not arrive: {error}"
+                    );
+                }
+            });
+        }
+        let all = futures_util::future::join_all(calls);
+        if tokio::time::timeout(GOODBYE, all).await.is_err() {
+            tracing::warn!(
+                "the goodbye did not arrive everywhere in time; the vantage will be missed"
+            );
+        }
+    }
+}
+
+fn say_leg(leg: &Leg, before: Option<&Leg>) {
+    let facts = &leg.facts;
+    let addresses: Vec<String> = facts
+        .addresses
+        .iter()
+        .map(|held| format!("{}/{}", held.address, held.prefix_len))
+        .collect();
+    let (device, state) = (&facts.device, facts.state);
+    let addresses = addresses.join(",");
+    let first = before.is_none();
+    match (leg.blind(), leg.index) {
+        (Some(_), None) => {
+            let here = crate::link::netlink::interface_names().join(", ");
+            tracing::warn!(%device, "there is no device {device}; this machine has {here}. \
+                Bring it up, or correct `probe.interface`");
+        }
+        (Some(_), _) => tracing::warn!(%device, ?state, %addresses, "the PN device cannot send"),
+        (None, _) => tracing::info!(%device, ?state, %addresses, first, "PN device"),
+    }
+}
+
+/// Delivers one report after another; ends with the loop.
+async fn send(
+    to: usize,
+    transport: Arc<dyn Transport>,
+    mut reports: mpsc::Receiver<Report>,
+    news: mpsc::Sender<News>,
+) {
+    while let Some(report) = reports.recv().await {
+        let (keep, error) = match transport.report(&report).await {
+            Ok(()) => (false, None),
+            Err(error) => (error.is_passing(), Some(error.to_string())),
+        };
+        if news.send(News::Sent { to, keep, error }).await.is_err() {
+            return;
+        }
+    }
+}

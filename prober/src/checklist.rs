@@ -1,0 +1,222 @@
+//! What is to be checked: plans and control addresses, as numbered checks. Pure.
+//!
+//! Plans of several exporters are united; where two of them say different things of one
+//! subject, the exporter that stands first in the configuration wins. A check keeps its number
+//! as long as nothing about it changes, and no number is ever used twice: a late answer of a
+//! check that is gone finds nobody.
+
+use core::net::{SocketAddr, SocketAddrV4};
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pnwatch_core::outcome::Layer;
+use pnwatch_core::plan::{Pace, Plan};
+use pnwatch_core::schedule::{CheckId, Probe};
+use pnwatch_core::subject::{Subject, TargetKind};
+
+use crate::engine::Ask;
+
+/// One check.
+#[derive(Debug, Clone)]
+pub struct Check {
+    /// What it is about.
+    pub subject: Arc<Subject>,
+    /// How it asks.
+    pub probe: Probe,
+    /// What it asks.
+    pub ask: Ask,
+    /// Its normal pace.
+    pub every: Duration,
+    /// Its pace in a burst.
+    pub burst: Duration,
+    /// Checks that are suspected together.
+    pub group: Arc<str>,
+}
+
+/// All checks of a vantage.
+#[derive(Debug, Default)]
+pub struct Checklist {
+    checks: BTreeMap<CheckId, Check>,
+    by_key: BTreeMap<(Subject, Probe), CheckId>,
+    next: u32,
+}
+
+impl Checklist {
+    /// Replaces the checks by what `plans` (first wins) and `control` ask for.
+    pub fn rebuild(&mut self, plans: &[&Plan], control: &[SocketAddr], agent: &str) {
+        let mut wanted: BTreeMap<(Subject, Probe), Check> = BTreeMap::new();
+        for plan in plans {
+            for check in of_plan(plan, agent) {
+                let key = ((*check.subject).clone(), check.probe);
+                wanted.entry(key).or_insert(check);
+            }
+        }
+        let pace = plans.first().map_or_else(Pace::default, |plan| plan.pace);
+        if let Some(first) = control.first() {
+            let subject = Arc::new(Subject::Control);
+            let check = Check {
+                subject,
+                probe: Probe::Control,
+                ask: Ask::Control(*first),
+                every: Duration::from_millis(pace.control_ms),
+                burst: Duration::from_millis(pace.burst_tcp_ms),
+                group: "control".into(),
+            };
+            wanted.insert((Subject::Control, Probe::Control), check);
+        }
+        let mut old = core::mem::take(&mut self.checks);
+        let old_keys = core::mem::take(&mut self.by_key);
+        for (key, check) in wanted {
+            let kept = old_keys
+                .get(&key)
+                .and_then(|id| Some((*id, old.remove(id)?)))
+                .filter(|(_, old)| {
+                    old.ask == check.ask
+                        && (old.every, old.burst) == (check.every, check.burst)
+                        && old.group == check.group
+                });
+            let (id, check) = kept.unwrap_or_else(|| {
+                self.next += 1;
+                (CheckId(self.next), check)
+            });
+            self.by_key.insert(key, id);
+            self.checks.insert(id, check);
+        }
+    }
+
+    /// The check with this number, while it exists.
+    pub fn get(&self, id: CheckId) -> Option<&Check> {
+        self.checks.get(&id)
+    }
+
+    /// The number of a check.
+    pub fn find(&self, subject: &Subject, probe: Probe) -> Option<CheckId> {
+        self.by_key.get(&(subject.clone(), probe)).copied()
+    }
+
+    /// All checks.
+    pub fn iter(&self) -> impl Iterator<Item = (CheckId, &Check)> {
+        self.checks.iter().map(|(id, check)| (*id, check))
+    }
+
+    /// How many checks there are.
+    pub fn len(&self) -> usize {
+        self.checks.len()
+    }
+
+    /// Whether there is nothing to check.
+    pub fn is_empty(&self) -> bool {
+        self.checks.is_empty()
+    }
+}
+
+impl PartialEq for Ask {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Arp(a), Self::Arp(b)) => a == b,
+            (Self::Control(a), Self::Control(b)) => a == b,
+            (
+                Self::Up {
+                    to: a,
+                    request: b,
+                    tenant: c,
+                },
+                Self::Up {
+                    to: x,
+                    request: y,
+                    tenant: z,
+                },
+            ) => (a, b, c) == (x, y, z),
+            (Self::Ready { to: a, request: b }, Self::Ready { to: x, request: y }) => {
+                (a, b) == (x, y)
+            }
+            _ => false,
+        }
+    }
+}
+
+fn of_plan<'a>(plan: &'a Plan, agent: &'a str) -> impl Iterator<Item = Check> + 'a {
+    let pace = plan.pace;
+    let millis = Duration::from_millis;
+    let arp = move |subject, address, every, group: String| Check {
+        subject: Arc::new(subject),
+        probe: Probe::Arp,
+        ask: Ask::Arp(address),
+        every: millis(every),
+        burst: millis(pace.burst_arp_ms),
+        group: group.into(),
+    };
+    let nodes = plan.nodes.iter().map(move |node| {
+        let subject = Subject::Node(node.node.clone());
+        arp(
+            subject,
+            node.address,
+            pace.arp_ms,
+            format!("node:{}", node.node),
+        )
+    });
+    let neighbours = plan.neighbours.iter().map(move |neighbour| {
+        let subject = Subject::Neighbour(neighbour.vantage.clone());
+        let group = subject.to_string();
+        arp(subject, neighbour.address, pace.neighbour_ms, group)
+    });
+    // Gateways need a name and TLS; they are checked by their own engine.
+    let targets = plan
+        .targets
+        .iter()
+        .filter(|target| target.kind == TargetKind::Nodeport)
+        .flat_map(move |target| {
+            let to = SocketAddrV4::new(target.address, target.port);
+            let subject = Arc::new(target.subject());
+            let group: Arc<str> = format!("node:{}", target.node).into();
+            let tenant = target.tenant.as_ref().map(|t| Arc::from(t.as_str()));
+            let check = move |probe, ask, every| Check {
+                subject: subject.clone(),
+                probe,
+                ask,
+                every: millis(every),
+                burst: millis(pace.burst_tcp_ms),
+                group: group.clone(),
+            };
+            let up = Ask::Up {
+                to,
+                request: request("/up", to, agent),
+                tenant,
+            };
+            let ready = Ask::Ready {
+                to,
+                request: request("/ready", to, agent),
+            };
+            [
+                check(Probe::Connect, up, pace.tcp_ms),
+                check(Probe::Ready, ready, pace.ready_ms),
+            ]
+        });
+    nodes.chain(neighbours).chain(targets)
+}
+
+/// A request for a probe route; nothing else is ever asked of a cache.
+fn request(route: &str, to: SocketAddrV4, agent: &str) -> Arc<[u8]> {
+    format!(
+        "GET {route} HTTP/1.1\r\nHost: {to}\r\nUser-Agent: {agent}\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
+    )
+    .into_bytes()
+    .into()
+}
+
+impl Check {
+    /// The layers whose outcomes it brings.
+    pub fn layers(&self) -> &'static [Layer] {
+        match self.probe {
+            Probe::Arp => &[Layer::Arp],
+            Probe::Connect => &[Layer::Tcp, Layer::Http],
+            Probe::Ready => &[],
+            Probe::Control => &[Layer::Control],
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "checklist_tests.rs"]
+mod tests;

@@ -1,0 +1,142 @@
+//! The prober's own counters: they travel in its reports, and stand on its own page. Pure,
+//! but for [`Usage::read`].
+
+use core::fmt::Write as _;
+use core::time::Duration;
+
+use pnwatch_core::wire::Counter;
+
+/// What the prober says of itself.
+#[derive(Debug, Clone, Default)]
+pub struct Counters {
+    /// Checks handed to the engine.
+    pub checks: u64,
+    /// Slots that passed without a check.
+    pub missed_slots: u64,
+    /// Latest slot of the last minute.
+    pub late: Duration,
+    /// Reports that were not accepted.
+    pub report_failures: u64,
+    /// Reports that were.
+    pub reports: u64,
+    /// Outcomes given up for want of room.
+    pub outcomes_dropped: u64,
+    /// Checks under way.
+    pub in_flight: usize,
+    /// Checks that are scheduled.
+    pub scheduled: usize,
+    /// Whether ARP can be sent; `None` where it was never tried.
+    pub arp_available: Option<bool>,
+    /// Times the machine slept.
+    pub suspends: u64,
+    /// Times the wall clock was set.
+    pub clock_steps: u64,
+    /// What the process uses.
+    pub usage: Usage,
+}
+
+/// What the process uses.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Usage {
+    /// Resident memory in bytes.
+    pub rss_bytes: u64,
+    /// User and system time.
+    pub cpu: Duration,
+}
+
+impl Usage {
+    /// Reads it from the kernel (proc_pid_status(5), `CLOCK_PROCESS_CPUTIME_ID`).
+    pub fn read() -> Self {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let kib: u64 = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
+            .unwrap_or(0);
+        let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        let seconds = Duration::from_secs(cpu.tv_sec.try_into().unwrap_or(0));
+        Self {
+            rss_bytes: kib.saturating_mul(1024),
+            cpu: seconds + Duration::from_nanos(cpu.tv_nsec.try_into().unwrap_or(0)),
+        }
+    }
+}
+
+impl Counters {
+    /// As they travel.
+    pub fn wire(&self) -> Vec<Counter> {
+        let mut counters = vec![
+            ("checks_total", self.checks as f64),
+            ("missed_slots_total", self.missed_slots as f64),
+            ("lateness_max_ms", self.late.as_secs_f64() * 1e3),
+            ("report_failures_total", self.report_failures as f64),
+            ("reports_total", self.reports as f64),
+            ("outcomes_dropped_total", self.outcomes_dropped as f64),
+            ("in_flight", self.in_flight as f64),
+            ("scheduled", self.scheduled as f64),
+            ("suspends_total", self.suspends as f64),
+            ("clock_steps_total", self.clock_steps as f64),
+            ("resident_memory_bytes", self.usage.rss_bytes as f64),
+            ("cpu_seconds_total", self.usage.cpu.as_secs_f64()),
+        ];
+        if let Some(available) = self.arp_available {
+            counters.push(("arp_available", f64::from(u8::from(available))));
+        }
+        counters
+            .into_iter()
+            .map(|(name, value)| Counter {
+                name: name.to_owned(),
+                value,
+            })
+            .collect()
+    }
+
+    /// As text for Prometheus (text format 0.0.4).
+    pub fn text(&self) -> String {
+        self.wire().iter().fold(String::new(), |mut text, counter| {
+            let kind = if counter.name.ends_with("_total") {
+                "counter"
+            } else {
+                "gauge"
+            };
+            let name = &counter.name;
+            let value = counter.value;
+            // Writing to a String does not fail.
+            let _ = write!(
+                text,
+                "# TYPE pnwatch_prober_{name} {kind}\npnwatch_prober_{name} {value}\n"
+            );
+            text
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_are_told_and_shown() {
+        let counters = Counters {
+            checks: 7,
+            arp_available: Some(true),
+            usage: Usage::read(),
+            ..Counters::default()
+        };
+        assert!(counters.usage.rss_bytes > 1 << 20);
+        let text = counters.text();
+        assert!(text.contains(
+            "# TYPE pnwatch_prober_checks_total counter\npnwatch_prober_checks_total 7\n"
+        ));
+        assert!(text.contains("pnwatch_prober_arp_available 1\n"));
+        for counter in counters.wire() {
+            assert!(counter.name.len() <= 64);
+            assert!(
+                counter
+                    .name
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b == b'_')
+            );
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! ARP over one packet socket: who has this address, and which MAC says so.
+//!
+//! Unicast to the MAC that answered last, broadcast when none is known or the last request went
+//! unanswered: a broadcast reaches every host of the network. A reply counts by the kernel's
+//! stamp of its arrival, so that a starved loop loses nothing. The socket follows the device:
+//! a new index is a new socket.
+
+use core::net::Ipv4Addr;
+use core::time::Duration;
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+
+use pnwatch_core::link::Mac;
+use pnwatch_core::outcome::{Blind, Cause, Layer, Outcome};
+use pnwatch_core::schedule::CheckId;
+use pnwatch_core::time::{Now, Tick, Timestamp};
+use socket2::Socket;
+
+use super::frame::{self, FRAME, Reply};
+use super::socket::{open_arp, receive_stamped};
+use super::{Seen, What, cause};
+use crate::link::Leg;
+
+/// Frames taken per wake-up; the rest waits for the next one.
+const ROUND: usize = 1024;
+/// How long a refusal to open the socket is believed.
+const RETRY: Duration = Duration::from_secs(30);
+
+#[derive(Debug, Clone, Copy)]
+struct Request {
+    id: CheckId,
+    number: u64,
+    target: Ipv4Addr,
+    sent: Now,
+    source: Ipv4Addr,
+}
+
+/// See the [module](self).
+pub struct ArpSocket {
+    deadline: Duration,
+    leg: Leg,
+    socket: Option<(u32, Socket)>,
+    refused: Option<(Tick, Blind)>,
+    available: Option<bool>,
+    /// Unanswered requests, oldest first: all have the same deadline.
+    pending: VecDeque<Request>,
+    /// Numbers of unanswered requests per address.
+    waiting: BTreeMap<Ipv4Addr, Vec<u64>>,
+    /// Who answered last; forgotten on a miss.
+    known: BTreeMap<Ipv4Addr, Mac>,
+    next_number: u64,
+}
+
+impl ArpSocket {
+    /// No socket yet: it opens with the first request.
+    pub fn new(deadline: Duration) -> Self {
+        Self {
+            deadline,
+            leg: Leg::default(),
+            socket: None,
+            refused: None,
+            available: None,
+            pending: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            known: BTreeMap::new(),
+            next_number: 0,
+        }
+    }
+
+    /// Follows the device: its index, MAC and address.
+    pub fn set_leg(&mut self, leg: &Leg) {
+        if self.socket.as_ref().map(|(index, _)| *index) != leg.index {
+            self.socket = None;
+            self.refused = None;
+            self.known.clear();
+        }
+        self.leg = leg.clone();
+    }
+
+    /// Sends one request; `Some` if the outcome is known at once. `watch` registers a new socket.
+    pub fn ask(
+        &mut self,
+        id: CheckId,
+        target: Ipv4Addr,
+        now: Now,
+        watch: impl Fn(&Socket) -> io::Result<()>,
+    ) -> Option<Seen> {
+        let end = |outcome| Some(Seen::plain(id, now.tick, Layer::Arp, outcome));
+        if self.leg.index.is_some() && !self.leg.arp {
+            return end(Outcome::NotApplicable);
+        }
+        if let Some(blind) = self.leg.blind() {
+            return end(Outcome::Unmeasured(blind));
+        }
+        let (Some(own), Some(source)) = (self.leg.facts.mac, self.leg.source) else {
+            return end(Outcome::Unmeasured(Blind::NoSource));
+        };
+        if let Err(blind) = self.open(now.tick, watch) {
+            return end(Outcome::Unmeasured(blind));
+        }
+        let Some((_, socket)) = &self.socket else {
+            return end(Outcome::Unmeasured(Blind::NoDevice));
+        };
+        let mut bytes = [0; FRAME];
+        let known = self.known.get(&target).copied();
+        frame::request(&mut bytes, own, source, target, known);
+        if let Err(error) = socket.send(&bytes) {
+            let outcome = cause::local(error.raw_os_error().unwrap_or(0));
+            if outcome == Outcome::Unmeasured(Blind::NoDevice) {
+                self.socket = None;
+            }
+            return end(outcome);
+        }
+        let number = self.next_number;
+        self.next_number += 1;
+        self.waiting.entry(target).or_default().push(number);
+        self.pending.push_back(Request {
+            id,
+            number,
+            target,
+            sent: now,
+            source,
+        });
+        None
+    }
+
+    fn open(&mut self, now: Tick, watch: impl Fn(&Socket) -> io::Result<()>) -> Result<(), Blind> {
+        if self.socket.is_some() {
+            return Ok(());
+        }
+        if let Some((at, blind)) = self.refused
+            && now.since(at) < RETRY
+        {
+            return Err(blind);
+        }
+        let index = self.leg.index.ok_or(Blind::NoDevice)?;
+        let opened = open_arp(index).and_then(|socket| {
+            watch(&socket)?;
+            Ok(socket)
+        });
+        match opened {
+            Ok(socket) => {
+                self.socket = Some((index, socket));
+                self.refused = None;
+                self.available = Some(true);
+                Ok(())
+            }
+            Err(error) => {
+                let outcome = cause::local(error.raw_os_error().unwrap_or(0));
+                let blind = match outcome {
+                    Outcome::Unmeasured(blind) => blind,
+                    _ => Blind::Exhausted,
+                };
+                if self.refused.is_none() {
+                    say_refused(&self.leg.facts.device, &error, blind);
+                }
+                self.refused = Some((now, blind));
+                self.available = Some(false);
+                Err(blind)
+            }
+        }
+    }
+
+    /// Takes every reply that the kernel holds.
+    pub fn collect(&mut self, now: Now, seen: &mut Vec<Seen>) {
+        let mut buffer = [0u8; 128];
+        for _ in 0..ROUND {
+            let Some((_, socket)) = &self.socket else {
+                return;
+            };
+            match receive_stamped(socket, &mut buffer) {
+                Ok((length, stamp)) => {
+                    if let Some(reply) = frame::reply(buffer.get(..length).unwrap_or_default()) {
+                        self.answered(reply, stamp, now, seen);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // ENETDOWN once per change of the device (packet(7)); the rest is as harmless.
+                Err(_) => {}
+            }
+        }
+    }
+
+    fn answered(&mut self, reply: Reply, stamp: Option<Timestamp>, now: Now, seen: &mut Vec<Seen>) {
+        let Some(numbers) = self.waiting.get(&reply.address) else {
+            return;
+        };
+        // The newest request that was sent before the reply came is the one it answers.
+        let arrived = stamp.filter(|stamp| *stamp <= now.wall);
+        let request = numbers.iter().rev().find_map(|number| {
+            let at = self
+                .pending
+                .binary_search_by_key(number, |p| p.number)
+                .ok()?;
+            let request = self.pending.get(at)?;
+            let before = arrived.is_none_or(|stamp| request.sent.wall <= stamp);
+            (before && request.source == reply.asker).then_some((at, *request))
+        });
+        let Some((at, request)) = request else {
+            return;
+        };
+        let wall = now.tick.since(request.sent.tick);
+        let kernel = arrived.map(|stamp| stamp.since(request.sent.wall));
+        if kernel.unwrap_or(wall) > self.deadline {
+            // It came too late by the kernel's own clock; the deadline will say so.
+            return;
+        }
+        self.pending.remove(at);
+        self.forget(&request);
+        self.known.insert(request.target, reply.mac);
+        seen.push(Seen {
+            id: request.id,
+            start: request.sent.tick,
+            what: What::Outcome {
+                layer: Layer::Arp,
+                outcome: Outcome::Reached,
+                rtt: Some(wall),
+                kernel_rtt: kernel,
+                mac: Some(reply.mac),
+            },
+            done: true,
+        });
+    }
+
+    fn forget(&mut self, request: &Request) {
+        if let Some(numbers) = self.waiting.get_mut(&request.target) {
+            numbers.retain(|number| *number != request.number);
+            if numbers.is_empty() {
+                self.waiting.remove(&request.target);
+            }
+        }
+    }
+
+    /// Ends requests whose deadline has passed.
+    pub fn expire(&mut self, now: Tick, seen: &mut Vec<Seen>) {
+        while let Some(request) = self.pending.front().copied() {
+            if now < request.sent.tick.after(self.deadline) {
+                return;
+            }
+            self.pending.pop_front();
+            self.forget(&request);
+            // The MAC may have moved: the next request goes to everybody.
+            self.known.remove(&request.target);
+            let outcome = Outcome::Unreached(Cause::ArpUnanswered);
+            seen.push(Seen::plain(
+                request.id,
+                request.sent.tick,
+                Layer::Arp,
+                outcome,
+            ));
+        }
+    }
+
+    /// Ends everything as not measured.
+    pub fn abandon(&mut self, blind: Blind, seen: &mut Vec<Seen>) {
+        self.waiting.clear();
+        seen.extend(self.pending.drain(..).map(|request| {
+            let outcome = Outcome::Unmeasured(blind);
+            Seen::plain(request.id, request.sent.tick, Layer::Arp, outcome)
+        }));
+    }
+
+    /// When [`ArpSocket::expire`] has something to do.
+    pub fn next_deadline(&self) -> Option<Tick> {
+        let first = self.pending.front()?;
+        Some(first.sent.tick.after(self.deadline))
+    }
+
+    /// Requests under way.
+    pub fn in_flight(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Whether the socket could be opened; `None` until it was tried.
+    pub fn available(&self) -> Option<bool> {
+        self.available
+    }
+}
+
+fn say_refused(device: &str, error: &io::Error, blind: Blind) {
+    if blind == Blind::NoPrivilege {
+        tracing::error!(
+            device,
+            "cannot open a packet socket: {error}. No ARP checks are made, so layer 2 faults are \
+             found later and named less well. Grant the capability NET_RAW: \
+             `setcap cap_net_raw+ep` on the binary, or `capabilities: {{add: [NET_RAW]}}` for the \
+             container, or run as root"
+        );
+    } else {
+        tracing::warn!(
+            device,
+            "cannot open a packet socket: {error}; trying again in 30 s"
+        );
+    }
+}

@@ -1,0 +1,564 @@
+//! TCP handshakes and HTTP exchanges, many at once, one socket each.
+//!
+//! A handshake has two deadlines from its start: its patience (missed), and, for the first miss
+//! of a check (and again every 10 s of an outage), [`Limits::abandon`](super::Limits): one connection is kept so long to learn
+//! the errno, which then refines the causes of the slots that follow. Sockets close with RST
+//! (`SO_LINGER` 0, socket(7)): no `TIME_WAIT`, whatever the rate.
+
+use core::cmp::Reverse;
+use core::net::{SocketAddr, SocketAddrV4};
+use core::time::Duration;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::io;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+use pnwatch_core::outcome::{Blind, Cause, Layer, Outcome};
+use pnwatch_core::schedule::CheckId;
+use pnwatch_core::time::Tick;
+use pnwatch_edge::clock::SharedClock;
+use socket2::{Domain, SockAddr, Socket, Type};
+
+use super::cause::{self, Failure};
+use super::poller::Poller;
+use super::response::{Progress, Response, readiness, tenant};
+use super::socket::{error_queue, set_ip_options, tcp_facts};
+use super::{Ask, Due, Limits, Seen, What};
+use crate::link::Leg;
+
+/// Bytes read at once.
+const PIECE: usize = 16 * 1024;
+/// A deadline judged later than this was judged by a starved program.
+const STARVED: Duration = Duration::from_millis(200);
+/// How long what one connection learned is believed.
+const LEARNED_FOR: Duration = Duration::from_secs(10);
+
+#[derive(Debug)]
+enum Purpose {
+    Up(Option<Arc<str>>),
+    Ready,
+    Control,
+}
+
+#[derive(Debug)]
+enum Stage {
+    Handshake,
+    /// Missed, reported, kept to learn the errno.
+    Learning,
+    /// Connected; so many bytes of the request are sent.
+    Exchange {
+        since: Tick,
+        sent: usize,
+    },
+}
+
+struct Connection {
+    socket: Socket,
+    id: CheckId,
+    start: Tick,
+    deadline: Tick,
+    /// When the whole check is over.
+    end: Tick,
+    purpose: Purpose,
+    request: Option<Arc<[u8]>>,
+    stage: Stage,
+    response: Response,
+    generation: u32,
+}
+
+/// See the [module](self).
+pub struct Connections {
+    clock: SharedClock,
+    limits: Limits,
+    bound: bool,
+    leg: Leg,
+    slots: Vec<Option<Connection>>,
+    free: Vec<usize>,
+    deadlines: BinaryHeap<Reverse<(Tick, u64)>>,
+    generation: u32,
+    in_flight: usize,
+    /// What was learned of checks that are missing, and when.
+    learning: BTreeMap<CheckId, (Cause, Tick)>,
+    /// Buffers of finished connections.
+    spare: Vec<Response>,
+}
+
+impl Connections {
+    /// No connections yet. `bound`: to the PN device and its address.
+    pub fn new(clock: SharedClock, limits: Limits, bound: bool) -> Self {
+        Self {
+            clock,
+            limits,
+            bound,
+            leg: Leg::default(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            deadlines: BinaryHeap::new(),
+            generation: 0,
+            in_flight: 0,
+            learning: BTreeMap::new(),
+            spare: Vec::new(),
+        }
+    }
+
+    /// Follows the device and its address.
+    pub fn set_leg(&mut self, leg: &Leg) {
+        self.leg = leg.clone();
+    }
+
+    /// Starts one check; what is known at once goes to `seen`.
+    pub fn start(&mut self, due: &Due, poller: &Poller, seen: &mut Vec<Seen>) {
+        let start = self.clock.now().tick;
+        let (to, purpose, request, bound) = match &due.ask {
+            Ask::Up {
+                to,
+                request,
+                tenant,
+            } => (
+                SocketAddr::V4(*to),
+                Purpose::Up(tenant.clone()),
+                Some(request.clone()),
+                self.bound,
+            ),
+            Ask::Ready { to, request } => (
+                SocketAddr::V4(*to),
+                Purpose::Ready,
+                Some(request.clone()),
+                self.bound,
+            ),
+            Ask::Control(to) => (*to, Purpose::Control, None, false),
+            Ask::Arp(_) => return,
+        };
+        let opened = if self.in_flight >= self.limits.in_flight {
+            Err(Outcome::Unmeasured(Blind::Capped))
+        } else {
+            self.open(to, bound)
+        };
+        let mut connection = match opened {
+            Ok(socket) => Connection {
+                socket,
+                id: due.id,
+                start,
+                deadline: start.after(due.patience),
+                end: start.after(due.within),
+                purpose,
+                request,
+                stage: Stage::Handshake,
+                response: Response::default(),
+                generation: 0,
+            },
+            Err(outcome) => {
+                seen.push(ended(due.id, start, &purpose, outcome));
+                return;
+            }
+        };
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() - 1
+        });
+        self.generation = self.generation.wrapping_add(1);
+        connection.generation = self.generation;
+        let token = token(slot, self.generation);
+        if poller.add(connection.socket.as_fd(), token).is_err() {
+            self.free.push(slot);
+            let outcome = Outcome::Unmeasured(Blind::Exhausted);
+            seen.push(ended(due.id, start, &connection.purpose, outcome));
+            return;
+        }
+        connection.response = self.spare.pop().unwrap_or_default();
+        self.deadlines.push(Reverse((connection.deadline, token)));
+        self.slots[slot] = Some(connection);
+        self.in_flight += 1;
+    }
+
+    fn open(&self, to: SocketAddr, bound: bool) -> Result<Socket, Outcome> {
+        let local = |error: io::Error| cause::local(error.raw_os_error().unwrap_or(0));
+        if bound && let Some(blind) = self.leg.blind() {
+            return Err(Outcome::Unmeasured(blind));
+        }
+        let kind = Type::STREAM.nonblocking().cloexec();
+        let socket = Socket::new(Domain::for_address(to), kind, None).map_err(local)?;
+        socket.set_linger(Some(Duration::ZERO)).map_err(local)?;
+        socket.set_tcp_nodelay(true).map_err(local)?;
+        if to.is_ipv4() {
+            set_ip_options(&socket).map_err(local)?;
+        }
+        if bound {
+            let source = self
+                .leg
+                .source
+                .ok_or(Outcome::Unmeasured(Blind::NoSource))?;
+            let device = self.leg.facts.device.as_bytes();
+            socket.bind_device(Some(device)).map_err(local)?;
+            socket
+                .bind(&SockAddr::from(SocketAddrV4::new(source, 0)))
+                .map_err(local)?;
+        }
+        match socket.connect(&SockAddr::from(to)) {
+            Ok(()) => Ok(socket),
+            Err(error) => match error.raw_os_error().unwrap_or(0) {
+                libc::EINPROGRESS => Ok(socket),
+                errno => Err(cause::instant(errno)),
+            },
+        }
+    }
+
+    /// The socket behind `token` has news.
+    pub fn event(&mut self, token: u64, seen: &mut Vec<Seen>) {
+        let Some(slot) = self.at(token) else {
+            return;
+        };
+        let Some(mut connection) = self.slots[slot].take() else {
+            return;
+        };
+        let before = connection.deadline;
+        let goes_on = match connection.stage {
+            Stage::Handshake | Stage::Learning => self.handshake(&mut connection, seen),
+            Stage::Exchange { .. } => true,
+        } && match connection.stage {
+            Stage::Exchange { .. } => self.exchange(&mut connection, seen),
+            _ => true,
+        };
+        self.put_back(slot, connection, before, goes_on);
+    }
+
+    /// `before` is the deadline that the heap already knows.
+    fn put_back(&mut self, slot: usize, connection: Connection, before: Tick, goes_on: bool) {
+        if goes_on {
+            if connection.deadline != before {
+                let at = token(slot, connection.generation);
+                self.deadlines.push(Reverse((connection.deadline, at)));
+            }
+            self.slots[slot] = Some(connection);
+            return;
+        }
+        self.free.push(slot);
+        self.in_flight -= 1;
+        let mut response = connection.response;
+        response.clear();
+        if self.spare.len() < 256 {
+            self.spare.push(response);
+        }
+    }
+
+    /// Whether the connection goes on.
+    fn handshake(&mut self, connection: &mut Connection, seen: &mut Vec<Seen>) -> bool {
+        let error = connection.socket.take_error().ok().flatten();
+        if let Some(error) = error {
+            let outcome = Outcome::Unreached(self.refusal(connection, &error));
+            if !matches!(connection.stage, Stage::Learning) {
+                seen.push(ended(
+                    connection.id,
+                    connection.start,
+                    &connection.purpose,
+                    outcome,
+                ));
+            }
+            return false;
+        }
+        if connection.socket.peer_addr().is_err() {
+            // An event before the handshake ended.
+            return true;
+        }
+        self.learning.remove(&connection.id);
+        if matches!(connection.stage, Stage::Learning) {
+            return false;
+        }
+        self.connected(connection, seen)
+    }
+
+    fn connected(&mut self, connection: &mut Connection, seen: &mut Vec<Seen>) -> bool {
+        let now = self.clock.now().tick;
+        let facts = tcp_facts(&connection.socket);
+        let late = now.since(connection.deadline) > STARVED;
+        let again = facts.is_none_or(|facts| facts.retransmits > 0);
+        let outcome = if late && again {
+            // Answered, but whether in time nobody can tell: we did not look.
+            Outcome::Unmeasured(Blind::Starved)
+        } else {
+            Outcome::Reached
+        };
+        let layer = match connection.purpose {
+            Purpose::Up(_) => Some(Layer::Tcp),
+            Purpose::Control => Some(Layer::Control),
+            Purpose::Ready => None,
+        };
+        let goes_on = connection.request.is_some();
+        if let Some(layer) = layer {
+            seen.push(Seen {
+                id: connection.id,
+                start: connection.start,
+                what: What::Outcome {
+                    layer,
+                    outcome,
+                    rtt: Some(now.since(connection.start)),
+                    kernel_rtt: facts.map(|facts| facts.rtt),
+                    mac: None,
+                },
+                done: !goes_on,
+            });
+        }
+        connection.stage = Stage::Exchange {
+            since: now,
+            sent: 0,
+        };
+        connection.deadline = now.after(self.limits.http).min(connection.end);
+        goes_on
+    }
+
+    fn refusal(&mut self, connection: &Connection, error: &io::Error) -> Cause {
+        let now = self.clock.now().tick;
+        let failure = Failure {
+            errno: error.raw_os_error().unwrap_or(0),
+            after: now.since(connection.start),
+            retransmits: tcp_facts(&connection.socket).map_or(0, |facts| facts.retransmits),
+            queued: error_queue(&connection.socket),
+            source: self.leg.source,
+        };
+        let cause = cause::handshake(&failure);
+        self.learning.insert(connection.id, (cause, now));
+        cause
+    }
+
+    /// Sends, reads, judges; whether the connection goes on.
+    fn exchange(&mut self, connection: &mut Connection, seen: &mut Vec<Seen>) -> bool {
+        if let Err(error) = send(connection) {
+            let outcome = Outcome::Unreached(broken(&error));
+            seen.push(answered(connection, outcome, None));
+            return false;
+        }
+        let mut piece = [0u8; PIECE];
+        loop {
+            let progress = match io::Read::read(&mut &connection.socket, &mut piece) {
+                Ok(0) => match connection.response.end() {
+                    whole @ Progress::Whole { .. } => whole,
+                    Progress::NotHttp => Progress::NotHttp,
+                    Progress::Nothing | Progress::Began => {
+                        let outcome = Outcome::Unreached(Cause::ConnectionClosed);
+                        seen.push(answered(connection, outcome, None));
+                        return false;
+                    }
+                },
+                Ok(count) => connection.response.feed(&piece[..count]),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    let outcome = Outcome::Unreached(broken(&error));
+                    seen.push(answered(connection, outcome, None));
+                    return false;
+                }
+            };
+            match progress {
+                Progress::Nothing | Progress::Began => {}
+                Progress::NotHttp => {
+                    let outcome = Outcome::Unreached(Cause::NotHttp);
+                    seen.push(answered(connection, outcome, None));
+                    return false;
+                }
+                Progress::Whole { status } => {
+                    let now = self.clock.now().tick;
+                    seen.push(whole(connection, status, now));
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Judges everything whose deadline has passed as of `now`.
+    pub fn expire(&mut self, now: Tick, seen: &mut Vec<Seen>) {
+        while let Some(Reverse((at, token))) = self.deadlines.peek().copied() {
+            if at > now {
+                return;
+            }
+            self.deadlines.pop();
+            let Some(slot) = self.at(token) else {
+                continue;
+            };
+            let Some(mut connection) = self.slots[slot].take() else {
+                continue;
+            };
+            // A stale entry of the heap is not the connection's deadline.
+            let before = connection.deadline;
+            let goes_on = before > now || self.missed(&mut connection, now, seen);
+            self.put_back(slot, connection, before, goes_on);
+        }
+    }
+
+    /// Whether the connection is kept.
+    fn missed(&mut self, connection: &mut Connection, now: Tick, seen: &mut Vec<Seen>) -> bool {
+        match connection.stage {
+            Stage::Learning => return false,
+            Stage::Exchange { .. } => {
+                let cause = match connection.response.progress() {
+                    Progress::Nothing => Cause::NoFirstByte,
+                    _ => Cause::TransferStalled,
+                };
+                seen.push(answered(connection, Outcome::Unreached(cause), None));
+                return false;
+            }
+            Stage::Handshake => {}
+        }
+        let learned = self.learning.get(&connection.id).copied();
+        let fresh = learned.is_some_and(|(_, at)| now.since(at) < LEARNED_FOR);
+        let retransmits = tcp_facts(&connection.socket).map_or(0, |facts| facts.retransmits);
+        let watched = now.since(connection.start);
+        let known = learned.map(|(cause, _)| cause);
+        let known = known.filter(|cause| fresh || !cause::is_icmp(*cause));
+        let cause = cause::unanswered(retransmits, watched, known);
+        seen.push(ended(
+            connection.id,
+            connection.start,
+            &connection.purpose,
+            Outcome::Unreached(cause),
+        ));
+        if fresh || !matches!(connection.purpose, Purpose::Up(_)) {
+            return false;
+        }
+        self.learning.insert(connection.id, (cause, now));
+        connection.stage = Stage::Learning;
+        connection.deadline = connection.start.after(self.limits.abandon);
+        connection.deadline > now
+    }
+
+    /// Ends everything as not measured.
+    pub fn abandon(&mut self, blind: Blind, seen: &mut Vec<Seen>) {
+        for slot in 0..self.slots.len() {
+            let Some(connection) = self.slots[slot].take() else {
+                continue;
+            };
+            match connection.stage {
+                Stage::Learning => {}
+                Stage::Handshake => seen.push(ended(
+                    connection.id,
+                    connection.start,
+                    &connection.purpose,
+                    Outcome::Unmeasured(blind),
+                )),
+                Stage::Exchange { .. } => {
+                    seen.push(answered(&connection, Outcome::Unmeasured(blind), None));
+                }
+            }
+            self.put_back(slot, connection, Tick::default(), false);
+        }
+        self.learning.clear();
+        self.deadlines.clear();
+    }
+
+    /// When [`Connections::expire`] has something to do (or a stale entry to forget).
+    pub fn next_deadline(&self) -> Option<Tick> {
+        self.deadlines.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Open sockets.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    fn at(&self, token: u64) -> Option<usize> {
+        let slot = usize::try_from(token & 0xffff_ffff).ok()?;
+        let connection = self.slots.get(slot)?.as_ref()?;
+        (u64::from(connection.generation) == token >> 32).then_some(slot)
+    }
+}
+
+/// Slot and generation: a late event of a closed socket finds nobody.
+fn token(slot: usize, generation: u32) -> u64 {
+    (u64::from(generation) << 32) | slot as u64
+}
+
+fn send(connection: &mut Connection) -> io::Result<()> {
+    let (Stage::Exchange { sent, .. }, Some(request)) =
+        (&mut connection.stage, &connection.request)
+    else {
+        return Ok(());
+    };
+    while let Some(rest) = request.get(*sent..).filter(|rest| !rest.is_empty()) {
+        match connection.socket.send_with_flags(rest, libc::MSG_NOSIGNAL) {
+            Ok(count) => *sent += count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // A peer that answered and went before it read: its answer decides.
+            Err(error) if error.raw_os_error() == Some(libc::EPIPE) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn broken(error: &io::Error) -> Cause {
+    match error.raw_os_error().unwrap_or(0) {
+        libc::ETIMEDOUT => Cause::NoFirstByte,
+        libc::EHOSTUNREACH => Cause::HostUnreachable,
+        libc::ENETUNREACH => Cause::NetUnreachable,
+        libc::ECONNREFUSED => Cause::PortUnreachable,
+        _ => Cause::ConnectionReset,
+    }
+}
+
+/// The end of a check whose connection never came to be.
+fn ended(id: CheckId, start: Tick, purpose: &Purpose, outcome: Outcome) -> Seen {
+    match purpose {
+        Purpose::Up(_) => Seen::plain(id, start, Layer::Tcp, outcome),
+        Purpose::Control => Seen::plain(id, start, Layer::Control, outcome),
+        Purpose::Ready => Seen {
+            id,
+            start,
+            what: What::Nothing,
+            done: true,
+        },
+    }
+}
+
+/// The end of an exchange.
+fn answered(connection: &Connection, outcome: Outcome, now: Option<Tick>) -> Seen {
+    if matches!(connection.purpose, Purpose::Ready) {
+        return ended(
+            connection.id,
+            connection.start,
+            &connection.purpose,
+            outcome,
+        );
+    }
+    let rtt = match (now, &connection.stage) {
+        (Some(now), Stage::Exchange { since, .. }) => Some(now.since(*since)),
+        _ => None,
+    };
+    Seen {
+        id: connection.id,
+        start: connection.start,
+        what: What::Outcome {
+            layer: Layer::Http,
+            outcome,
+            rtt,
+            kernel_rtt: None,
+            mac: None,
+        },
+        done: true,
+    }
+}
+
+fn whole(connection: &Connection, status: u16, now: Tick) -> Seen {
+    let body = connection.response.body();
+    let outcome = match &connection.purpose {
+        Purpose::Ready => {
+            let (ready, draining) = readiness(status, body);
+            return Seen {
+                id: connection.id,
+                start: connection.start,
+                what: What::Ready { ready, draining },
+                done: true,
+            };
+        }
+        Purpose::Up(expected) => match (cause::status(status), expected) {
+            (Some(cause), _) => Outcome::Unreached(cause),
+            // Only another name is proof: an answer without one may be an older cache.
+            (None, Some(expected)) => match tenant(body) {
+                Some(named) if named != **expected => Outcome::Unreached(Cause::WrongTenant),
+                _ => Outcome::Reached,
+            },
+            (None, None) => Outcome::Reached,
+        },
+        Purpose::Control => Outcome::Reached,
+    };
+    answered(connection, outcome, Some(now))
+}

@@ -1,0 +1,247 @@
+//! What the checks saw, gathered between two reports and folded into runs. Pure.
+//!
+//! Results come in the order in which they become known; a report tells them in the order in
+//! which their checks started. Units are shared by the queues of all exporters.
+
+use core::time::Duration;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use pnwatch_core::link::Mac;
+use pnwatch_core::outcome::{Layer, Outcome};
+use pnwatch_core::schedule::CheckId;
+use pnwatch_core::subject::Subject;
+use pnwatch_core::time::Tick;
+use pnwatch_core::wire::{MAX_RUNS, MAX_SAMPLES, PathReport, ReadyReport, Run};
+
+use crate::link::micros;
+
+/// One or more equal outcomes.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// What was seen.
+    pub outcome: Outcome,
+    /// How often.
+    pub count: u32,
+    /// Start of the first.
+    pub first: Tick,
+    /// Start of the last.
+    pub last: Tick,
+    /// Round trip by the program's clock.
+    pub rtt: Option<Duration>,
+    /// Round trip by the kernel's clock.
+    pub kernel_rtt: Option<Duration>,
+}
+
+impl Entry {
+    /// One outcome without a round trip.
+    pub fn plain(outcome: Outcome, start: Tick) -> Self {
+        Self {
+            outcome,
+            count: 1,
+            first: start,
+            last: start,
+            rtt: None,
+            kernel_rtt: None,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Gathered {
+    subject: Arc<Subject>,
+    entries: Vec<Entry>,
+    mac: Option<Mac>,
+}
+
+/// What `/ready` said, and when.
+#[derive(Debug, Clone)]
+pub struct ReadySeen {
+    /// Of which target.
+    pub subject: Arc<Subject>,
+    /// It said ready.
+    pub ready: bool,
+    /// It said draining.
+    pub draining: bool,
+    /// Start of the check.
+    pub at: Tick,
+}
+
+/// Everything since the last report.
+#[derive(Debug, Default)]
+pub struct Gathering {
+    paths: BTreeMap<(CheckId, Layer), Gathered>,
+    ready: BTreeMap<CheckId, ReadySeen>,
+}
+
+impl Gathering {
+    /// Takes one result in.
+    pub fn add(
+        &mut self,
+        (id, layer): (CheckId, Layer),
+        subject: &Arc<Subject>,
+        entry: Entry,
+        mac: Option<Mac>,
+    ) {
+        let path = self.paths.entry((id, layer)).or_insert_with(|| Gathered {
+            subject: subject.clone(),
+            entries: Vec::new(),
+            mac: None,
+        });
+        path.mac = mac.or(path.mac);
+        path.entries.push(entry);
+    }
+
+    /// Takes an answer of `/ready` in; the newest per target is told.
+    pub fn ready(&mut self, id: CheckId, seen: ReadySeen) {
+        self.ready.insert(id, seen);
+    }
+
+    /// Folds everything into a unit and starts anew.
+    pub fn fold(&mut self, now: Tick) -> Unit {
+        let gathered = core::mem::take(&mut self.paths);
+        let paths = gathered
+            .into_iter()
+            .map(|((_, layer), path)| FoldedPath {
+                subject: path.subject,
+                layer,
+                runs: runs(path.entries),
+                mac: path.mac,
+            })
+            .collect();
+        Unit {
+            at: now,
+            paths,
+            ready: core::mem::take(&mut self.ready).into_values().collect(),
+        }
+    }
+}
+
+/// Consecutive equal outcomes of one path, by start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TickRun {
+    outcome: Outcome,
+    count: u32,
+    first: Tick,
+    last: Tick,
+    rtt_us: Vec<u32>,
+    kernel_rtt_us: Vec<u32>,
+}
+
+#[derive(Debug, Clone)]
+struct FoldedPath {
+    subject: Arc<Subject>,
+    layer: Layer,
+    runs: Vec<TickRun>,
+    mac: Option<Mac>,
+}
+
+/// The evidence of one report.
+#[derive(Debug, Clone)]
+pub struct Unit {
+    /// When it was folded.
+    pub at: Tick,
+    paths: Vec<FoldedPath>,
+    ready: Vec<ReadySeen>,
+}
+
+fn runs(mut entries: Vec<Entry>) -> Vec<TickRun> {
+    entries.sort_by_key(|entry| entry.first);
+    let mut runs: Vec<TickRun> = Vec::new();
+    for entry in entries {
+        // Beyond the wire's bound the last run takes the rest in, as unequal as it may be less
+        // harmful than a report that is refused: only bursts over many seconds get there.
+        let full = runs.len() >= MAX_RUNS;
+        match runs.last_mut() {
+            Some(run) if run.outcome == entry.outcome => run.take(&entry),
+            Some(_) if full => {}
+            _ => {
+                let mut run = TickRun {
+                    outcome: entry.outcome,
+                    count: 0,
+                    first: entry.first,
+                    last: entry.first,
+                    rtt_us: Vec::new(),
+                    kernel_rtt_us: Vec::new(),
+                };
+                run.take(&entry);
+                runs.push(run);
+            }
+        }
+    }
+    runs
+}
+
+impl TickRun {
+    fn take(&mut self, entry: &Entry) {
+        self.count = self.count.saturating_add(entry.count.max(1));
+        self.last = self.last.max(entry.last);
+        for (samples, rtt) in [
+            (&mut self.rtt_us, entry.rtt),
+            (&mut self.kernel_rtt_us, entry.kernel_rtt),
+        ] {
+            if let Some(rtt) = rtt
+                && samples.len() < MAX_SAMPLES
+            {
+                samples.push(u32::try_from(rtt.as_micros()).unwrap_or(u32::MAX));
+            }
+        }
+    }
+
+    fn told(&self, now: Tick) -> Run {
+        let first_age_us = micros(now.since(self.first));
+        Run {
+            outcome: self.outcome,
+            count: self.count,
+            first_age_us,
+            last_age_us: micros(now.since(self.last)).min(first_age_us),
+            rtt_us: self.rtt_us.clone(),
+            kernel_rtt_us: self.kernel_rtt_us.clone(),
+        }
+    }
+}
+
+impl Unit {
+    /// The paths as they are told at `now`.
+    pub fn paths(&self, now: Tick) -> Vec<PathReport> {
+        let told = |path: &FoldedPath| PathReport {
+            subject: (*path.subject).clone(),
+            layer: path.layer,
+            runs: path.runs.iter().map(|run| run.told(now)).collect(),
+            mac: path.mac,
+        };
+        self.paths.iter().map(told).collect()
+    }
+
+    /// The answers of `/ready` as they are told at `now`.
+    pub fn ready(&self, now: Tick) -> Vec<ReadyReport> {
+        let told = |seen: &ReadySeen| ReadyReport {
+            subject: (*seen.subject).clone(),
+            ready: seen.ready,
+            draining: seen.draining,
+            age_us: micros(now.since(seen.at)),
+        };
+        self.ready.iter().map(told).collect()
+    }
+
+    /// How many outcomes it holds.
+    pub fn outcomes(&self) -> u64 {
+        let runs = self.paths.iter().flat_map(|path| &path.runs);
+        runs.map(|run| u64::from(run.count)).sum()
+    }
+
+    /// Without successes: what is dropped first when there is no room.
+    #[must_use]
+    pub fn without_successes(&self) -> Self {
+        let mut rest = self.clone();
+        for path in &mut rest.paths {
+            path.runs.retain(|run| run.outcome != Outcome::Reached);
+        }
+        rest.paths.retain(|path| !path.runs.is_empty());
+        rest
+    }
+}
+
+#[cfg(test)]
+#[path = "evidence_tests.rs"]
+mod tests;

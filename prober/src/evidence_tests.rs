@@ -1,0 +1,90 @@
+use pnwatch_core::outcome::{Blind, Cause};
+use proptest::prelude::*;
+
+use super::*;
+
+const MISS: Outcome = Outcome::Unreached(Cause::SynUnanswered);
+
+fn entry(outcome: Outcome, at: u64) -> Entry {
+    Entry {
+        rtt: (outcome == Outcome::Reached).then_some(Duration::from_micros(300)),
+        ..Entry::plain(outcome, Tick::from_millis(at))
+    }
+}
+
+fn gathered(entries: &[Entry]) -> Unit {
+    let subject = Arc::new("node:n1".parse().unwrap());
+    let mut gathering = Gathering::default();
+    for entry in entries {
+        gathering.add((CheckId(1), Layer::Arp), &subject, *entry, None);
+    }
+    gathering.fold(Tick::from_millis(10_000))
+}
+
+#[test]
+fn results_are_told_by_start_whenever_they_came() {
+    // The miss that started first became known last.
+    let unit = gathered(&[
+        entry(Outcome::Reached, 1000),
+        entry(Outcome::Reached, 2000),
+        entry(Outcome::Reached, 4000),
+        entry(MISS, 3000),
+    ]);
+    let told = unit.paths(Tick::from_millis(5000));
+    let seen: Vec<_> = told[0]
+        .runs
+        .iter()
+        .map(|r| {
+            (
+                r.outcome,
+                r.count,
+                r.first_age_us,
+                r.last_age_us,
+                r.rtt_us.len(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            (Outcome::Reached, 2, 4_000_000, 3_000_000, 2),
+            (MISS, 1, 2_000_000, 2_000_000, 0),
+            (Outcome::Reached, 1, 1_000_000, 1_000_000, 1),
+        ]
+    );
+    let rest = unit.without_successes().paths(Tick::from_millis(5000));
+    assert_eq!(rest[0].runs.len(), 1);
+    assert_eq!(unit.without_successes().outcomes(), 1);
+}
+
+#[test]
+fn a_run_of_skipped_slots_is_one_entry() {
+    let skipped = Entry {
+        count: 28_799,
+        last: Tick::from_millis(9000),
+        ..Entry::plain(Outcome::Unmeasured(Blind::Suspended), Tick::from_millis(1))
+    };
+    let unit = gathered(&[skipped]);
+    assert_eq!(unit.outcomes(), 28_799);
+}
+
+proptest! {
+    /// What is told can be read back, and no outcome is lost.
+    #[test]
+    fn every_report_is_acceptable(
+        seen in prop::collection::vec((0u8..3, 0u64..20_000), 1..400), now in 0u64..30_000
+    ) {
+        let outcomes = [MISS, Outcome::Reached, Outcome::Unmeasured(Blind::Overrun)];
+        let entries: Vec<_> = seen.iter().map(|(o, at)| entry(outcomes[usize::from(*o)], *at)).collect();
+        let unit = gathered(&entries);
+        let paths = unit.paths(Tick::from_millis(now));
+        prop_assert!(paths[0].runs.len() <= MAX_RUNS);
+        for run in &paths[0].runs {
+            prop_assert!(run.count > 0 && run.last_age_us <= run.first_age_us);
+            prop_assert!(run.rtt_us.len() <= MAX_SAMPLES);
+        }
+        if paths[0].runs.len() < MAX_RUNS {
+            prop_assert_eq!(unit.outcomes(), entries.len() as u64);
+        }
+    }
+}

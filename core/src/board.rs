@@ -4,7 +4,7 @@
 
 use core::net::Ipv4Addr;
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::link::{Cidr, LinkFacts, Mac};
 use crate::name::Vantage;
@@ -13,6 +13,9 @@ use crate::path::{Limits, Observation, PathState, Verdict};
 use crate::subject::{PathKey, Subject};
 use crate::time::{Now, Tick};
 use crate::wire::{Counter, DeviceReport, PathReport, Report};
+
+mod tally;
+pub use tally::Tally;
 
 /// What became of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +55,8 @@ pub struct Sight {
     pub counters: Vec<Counter>,
     /// Its network devices.
     pub devices: Vec<DeviceReport>,
+    /// Its newest connects say that this process is denied the local network.
+    pub denied: bool,
 }
 
 /// What is known of one path.
@@ -81,28 +86,11 @@ pub struct Ready {
 pub struct Board {
     limits: Limits,
     vantages: BTreeMap<Vantage, Sight>,
-    paths: BTreeMap<Subject, BTreeMap<(Layer, Vantage), Path>>,
+    paths: BTreeMap<Subject, BTreeMap<Layer, BTreeMap<Vantage, Path>>>,
+    /// What misses, from both sides: a healthy network costs its judges nothing.
+    missed: BTreeMap<Subject, BTreeSet<(Layer, Vantage)>>,
+    missing: BTreeMap<Vantage, BTreeSet<(Layer, Subject)>>,
     ready: BTreeMap<Subject, Ready>,
-}
-
-/// Who reaches a subject, who does not, and who cannot tell yet.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// Vantages with a success that started after the onset.
-    pub reached: Vec<Vantage>,
-    /// Vantages that miss it and had no success since the onset.
-    pub missing: Vec<Vantage>,
-    /// How many of the missing are `Down`.
-    pub down: usize,
-    /// Vantages that report and have told of no miss, but of no success since the onset
-    /// either. A miss is told at once: past the naming wait their quiet means success.
-    pub quiet: Vec<Vantage>,
-    /// Start of the first miss.
-    pub onset: Option<Tick>,
-    /// When the first `Down` was known.
-    pub down_seen: Option<Tick>,
-    /// Newest evidence of all.
-    pub newest: Option<Tick>,
 }
 
 impl Board {
@@ -125,6 +113,7 @@ impl Board {
         for path in &report.paths {
             self.note_path(&report.vantage, path, now.tick);
         }
+        self.note_denial(report);
         for ready in &report.ready {
             let seen = Ready {
                 draining: ready.draining,
@@ -152,6 +141,7 @@ impl Board {
                 link_told: now,
                 counters: Vec::new(),
                 devices: Vec::new(),
+                denied: false,
             });
         if sight.boot_id == report.boot_id && report.seq <= sight.seq {
             return false;
@@ -184,7 +174,9 @@ impl Board {
             .paths
             .entry(seen.subject.clone())
             .or_default()
-            .entry((seen.layer, vantage.clone()))
+            .entry(seen.layer)
+            .or_default()
+            .entry(vantage.clone())
             .or_default();
         for run in &seen.runs {
             let first = now.before(Duration::from_micros(run.first_age_us));
@@ -210,21 +202,85 @@ impl Board {
             Verdict::Down => path.down_seen.or(Some(now)),
             _ => None,
         };
+        let missing = path.state.missing_since().is_some();
+        note(
+            &mut self.missed,
+            &seen.subject,
+            (seen.layer, vantage),
+            missing,
+        );
+        note(
+            &mut self.missing,
+            vantage,
+            (seen.layer, &seen.subject),
+            missing,
+        );
+    }
+
+    fn note_denial(&mut self, report: &Report) {
+        let denied = Outcome::Unmeasured(Blind::LocalNetworkDenied);
+        let mut connects = report
+            .paths
+            .iter()
+            .filter(|p| p.layer == Layer::Tcp)
+            .filter_map(|p| p.runs.last())
+            .peekable();
+        if connects.peek().is_none() {
+            return;
+        }
+        let any = connects.any(|run| run.outcome == denied);
+        if let Some(sight) = self.vantages.get_mut(&report.vantage) {
+            sight.denied = any;
+        }
     }
 
     /// Forgets what is neither planned nor reported any more.
     pub fn retain(
         &mut self,
         vantage: impl Fn(&Vantage, &Sight) -> bool,
-        subject: impl Fn(&Subject) -> bool,
+        subject: impl Fn(&Subject, &BTreeMap<Vantage, Sight>) -> bool,
     ) {
         self.vantages.retain(|v, sight| vantage(v, sight));
         let vantages = &self.vantages;
-        self.paths.retain(|s, paths| {
-            paths.retain(|(_, v), _| vantages.contains_key(v));
-            !paths.is_empty() && subject(s)
+        self.paths.retain(|s, layers| {
+            layers.retain(|_, paths| {
+                paths.retain(|v, _| vantages.contains_key(v));
+                !paths.is_empty()
+            });
+            !layers.is_empty() && subject(s, vantages)
         });
-        self.ready.retain(|s, _| subject(s));
+        let paths = &self.paths;
+        let known = |s: &Subject, l: Layer, v: &Vantage| {
+            paths
+                .get(s)
+                .and_then(|layers| layers.get(&l))
+                .is_some_and(|p| p.contains_key(v))
+        };
+        self.missed.retain(|s, by| {
+            by.retain(|(l, v)| known(s, *l, v));
+            !by.is_empty()
+        });
+        self.missing.retain(|v, of| {
+            of.retain(|(l, s)| known(s, *l, v));
+            !of.is_empty()
+        });
+        self.ready.retain(|s, _| subject(s, vantages));
+    }
+
+    /// Whether anybody misses `subject` at any layer, as of the last report.
+    pub fn is_missed(&self, subject: &Subject) -> bool {
+        self.missed.contains_key(subject)
+    }
+
+    /// What `vantage` misses, as of its last report.
+    pub fn missing_of(&self, vantage: &Vantage) -> impl Iterator<Item = (Layer, &Subject)> {
+        let of = self.missing.get(vantage).into_iter().flatten();
+        of.map(|(layer, subject)| (*layer, subject))
+    }
+
+    /// Who misses anything, as of the last reports.
+    pub fn missing_vantages(&self) -> impl Iterator<Item = &Vantage> {
+        self.missing.keys()
     }
 
     /// The thresholds of the paths.
@@ -253,7 +309,7 @@ impl Board {
 
     /// One path.
     pub fn path(&self, vantage: &Vantage, subject: &Subject, layer: Layer) -> Option<&Path> {
-        self.paths.get(subject)?.get(&(layer, vantage.clone()))
+        self.paths.get(subject)?.get(&layer)?.get(vantage)
     }
 
     /// The verdict of one path; `Unknown` if there is none.
@@ -276,22 +332,23 @@ impl Board {
     ) -> impl Iterator<Item = (&'a Vantage, &'a Path)> {
         self.paths
             .get(subject)
+            .and_then(|layers| layers.get(&layer))
             .into_iter()
             .flatten()
-            .filter(move |((l, _), _)| *l == layer)
-            .map(|((_, v), p)| (v, p))
     }
 
     /// All paths.
     pub fn paths(&self) -> impl Iterator<Item = (PathKey, &Path)> {
-        self.paths.iter().flat_map(|(subject, paths)| {
-            paths.iter().map(move |((layer, vantage), path)| {
-                let key = PathKey {
-                    vantage: vantage.clone(),
-                    subject: subject.clone(),
-                    layer: *layer,
-                };
-                (key, path)
+        self.paths.iter().flat_map(|(subject, layers)| {
+            layers.iter().flat_map(move |(layer, paths)| {
+                paths.iter().map(move |(vantage, path)| {
+                    let key = PathKey {
+                        vantage: vantage.clone(),
+                        subject: subject.clone(),
+                        layer: *layer,
+                    };
+                    (key, path)
+                })
             })
         })
     }
@@ -302,53 +359,6 @@ impl Board {
             .get(subject)
             .copied()
             .filter(|r| now.since(r.at) <= age)
-    }
-
-    /// Who reaches `subject` at `layer` among those for whom `credible` holds.
-    ///
-    /// `since`: successes must have started after it to count; `None` = after the first miss.
-    pub fn tally(
-        &self,
-        subject: &Subject,
-        layer: Layer,
-        since: Option<Tick>,
-        now: Tick,
-        credible: impl Fn(&Vantage) -> bool,
-    ) -> Tally {
-        let paths: Vec<(&Vantage, &Path, Verdict)> = self
-            .paths_to(subject, layer)
-            .filter(|(v, _)| credible(v))
-            .map(|(v, p)| (v, p, p.state.verdict_at(now, &self.limits)))
-            .collect();
-        let mut tally = Tally {
-            onset: paths
-                .iter()
-                .filter(|(_, _, verdict)| verdict.is_missing())
-                .filter_map(|(_, p, _)| p.state.missing_since())
-                .min(),
-            down_seen: paths.iter().filter_map(|(_, p, _)| p.down_seen).min(),
-            newest: paths.iter().filter_map(|(_, p, _)| p.state.newest()).max(),
-            ..Tally::default()
-        };
-        let onset = since.or(tally.onset);
-        for (vantage, path, verdict) in paths {
-            match verdict {
-                Verdict::Down | Verdict::Suspect => {
-                    tally.missing.push(vantage.clone());
-                    tally.down += usize::from(verdict == Verdict::Down);
-                }
-                Verdict::Up | Verdict::Degraded
-                    if onset.is_none_or(|o| path.state.last_success() > Some(o)) =>
-                {
-                    tally.reached.push(vantage.clone());
-                }
-                Verdict::Up | Verdict::Degraded if self.told_lately(vantage, now) => {
-                    tally.quiet.push(vantage.clone());
-                }
-                _ => {}
-            }
-        }
-        tally
     }
 
     /// The PN addresses that vantages report.
@@ -364,12 +374,29 @@ impl Board {
 
     /// Whether the vantage's newest results say that this process is denied the local network.
     pub fn denied(&self, vantage: &Vantage) -> bool {
-        let denied = Outcome::Unmeasured(Blind::LocalNetworkDenied);
-        self.paths
-            .values()
-            .flatten()
-            .filter(|((layer, v), _)| v == vantage && *layer == Layer::Tcp)
-            .any(|(_, p)| p.state.last().is_some_and(|l| l.outcome == denied))
+        self.vantages.get(vantage).is_some_and(|s| s.denied)
+    }
+}
+
+/// Puts `value` into the set at `key`, or takes it out, without copies where nothing changes.
+fn note<K: Ord + Clone, V: Ord + Clone>(
+    index: &mut BTreeMap<K, BTreeSet<(Layer, V)>>,
+    key: &K,
+    (layer, value): (Layer, &V),
+    present: bool,
+) {
+    if present {
+        if !index.contains_key(key) {
+            index.insert(key.clone(), BTreeSet::new());
+        }
+        if let Some(set) = index.get_mut(key) {
+            set.insert((layer, value.clone()));
+        }
+    } else if let Some(set) = index.get_mut(key) {
+        set.remove(&(layer, value.clone()));
+        if set.is_empty() {
+            index.remove(key);
+        }
     }
 }
 

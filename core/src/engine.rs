@@ -3,22 +3,25 @@
 
 use core::net::Ipv4Addr;
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::board::{Applied, Board};
-use crate::diagnosis::scope::{Blamed, Case, Patience};
+use crate::diagnosis::scope::{Case, Patience};
 use crate::diagnosis::{Diagnosis, diagnose};
-use crate::fault::{Blame, Fault};
 use crate::finding::{Finding, Transition};
-use crate::findings::{Findings, Standing};
+use crate::findings::Findings;
 use crate::inventory::Inventory;
+use crate::link::LinkState;
 use crate::name::Vantage;
 use crate::outcome::Layer;
 use crate::path::{Limits, Verdict};
 use crate::subject::Subject;
 use crate::time::{Now, Tick};
-use crate::view::{NodeView, PathView, TargetView, VantageView, View};
 use crate::wire::Report;
+
+mod blamed;
+mod standing;
+mod views;
 
 /// The thresholds of the engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +62,8 @@ pub struct Engine {
     external: BTreeMap<&'static str, Vec<Diagnosis>>,
     started: Now,
     last_evaluated: Tick,
+    last_forgot: Tick,
+    inventory_changed: bool,
     /// Since when each target has been reached without a break.
     reached_since: BTreeMap<Subject, Tick>,
 }
@@ -74,6 +79,8 @@ impl Engine {
             external: BTreeMap::new(),
             started: now,
             last_evaluated: now.tick,
+            last_forgot: now.tick,
+            inventory_changed: false,
             reached_since: BTreeMap::new(),
         }
     }
@@ -86,6 +93,7 @@ impl Engine {
     /// Takes a new inventory; what is gone from it is forgotten at the next evaluation.
     pub fn set_inventory(&mut self, inventory: Inventory) {
         self.inventory = inventory;
+        self.inventory_changed = true;
     }
 
     /// Takes a report in. Unknown subjects are accepted and forgotten at the next evaluation.
@@ -111,7 +119,7 @@ impl Engine {
         self.forget(now.tick);
         self.last_evaluated = now.tick;
         self.note_reached(now.tick);
-        let blamed = self.still_blamed();
+        let blamed = blamed::by_open(&self.findings, &self.inventory);
         let case = Case {
             inventory: &self.inventory,
             board: &self.board,
@@ -122,21 +130,23 @@ impl Engine {
         };
         let mut diagnoses = diagnose(&case);
         diagnoses.extend(self.external.values().flatten().cloned());
-        let (board, inventory) = (&self.board, &self.inventory);
-        self.findings.update(diagnoses, now, |finding| {
-            standing(board, inventory, finding, now.tick)
+        let ground = standing::Ground {
+            board: &self.board,
+            inventory: &self.inventory,
+            now: now.tick,
+        };
+        self.findings.update(diagnoses, now, |finding, since| {
+            standing::of(&ground, finding, since)
         })
     }
 
     /// When to judge again even if nothing arrives.
     pub fn next_deadline(&self, now: Tick) -> Tick {
-        let missing = self
-            .board
-            .paths()
-            .any(|(_, p)| p.state.verdict_at(now, &self.settings.limits).is_missing());
+        let missing = self.board.missing_vantages().next().is_some();
         let link = self.board.vantages().values().any(|sight| {
             sight.link.as_ref().is_some_and(|(facts, since)| {
-                now.since(*since) < CALM * 2 && facts.pn_address(self.inventory.pn_cidr).is_none()
+                now.since(*since) < CALM * 2
+                    && facts.assess(self.inventory.pn_cidr, None) != LinkState::Fine
             })
         });
         let wait = if missing || link || self.findings.is_clearing() {
@@ -152,29 +162,17 @@ impl Engine {
         self.board.addresses(self.inventory.pn_cidr)
     }
 
-    /// What carries blame by open findings: while one clears, its consequences stay its own.
-    fn still_blamed(&self) -> Blamed {
-        let clearing = |f: &&Finding| f.clearing_since.is_some();
-        let of = |blame: Blame| {
-            self.findings
-                .open()
-                .filter(clearing)
-                .filter(move |f| f.identity.blame == blame)
-                .filter(|f| f.fault != Fault::LeaseNotRenewed)
-        };
-        Blamed {
-            network: of(Blame::Network).next().is_some(),
-            nodes: of(Blame::Node).filter_map(|f| f.node.clone()).collect(),
-            hosts: of(Blame::Host).filter_map(|f| f.host.clone()).collect(),
-        }
-    }
-
     fn note_reached(&mut self, now: Tick) {
         for (subject, verdict) in self
             .inventory
             .targets
             .keys()
-            .map(|s| (s, best(self.witnesses(s, now).map(|(verdict, _)| verdict))))
+            .map(|s| {
+                (
+                    s,
+                    views::best(self.witnesses(s, now).map(|(verdict, _)| verdict)),
+                )
+            })
             .collect::<Vec<_>>()
         {
             if verdict.is_reached() {
@@ -200,7 +198,13 @@ impl Engine {
             .filter(|(verdict, _)| *verdict != Verdict::Unknown)
     }
 
+    /// Drops what is neither expected nor reported any more; a look a second is enough.
     fn forget(&mut self, now: Tick) {
+        if now.since(self.last_forgot) < CALM && !self.inventory_changed {
+            return;
+        }
+        self.last_forgot = now;
+        self.inventory_changed = false;
         let inventory = &self.inventory;
         let forget_after = self.settings.forget_after;
         self.board.retain(
@@ -208,219 +212,14 @@ impl Engine {
                 inventory.vantages.contains_key(vantage)
                     || now.since(sight.last_report) <= forget_after
             },
-            |subject| match subject {
+            |subject, vantages| match subject {
                 Subject::Node(node) => inventory.nodes.contains_key(node),
                 Subject::Account(..) => inventory.targets.contains_key(subject),
-                Subject::Neighbour(_) | Subject::Control => true,
+                Subject::Neighbour(v) => {
+                    inventory.vantages.contains_key(v) || vantages.contains_key(v)
+                }
+                Subject::Control => true,
             },
         );
     }
-
-    /// Everything that is known, at `now`.
-    pub fn view(&self, now: Now) -> View {
-        let mut open: Vec<Finding> = self.findings.open().cloned().collect();
-        open.sort_by(|a, b| {
-            (b.severity, a.started_at, &a.id).cmp(&(a.severity, b.started_at, &b.id))
-        });
-        View {
-            cluster: self.inventory.cluster.clone(),
-            at: now.wall,
-            started_at: self.started.wall,
-            open,
-            closed: self.findings.closed().cloned().collect(),
-            nodes: self.node_views(now.tick),
-            targets: self.target_views(now),
-            vantages: self.vantage_views(now),
-            paths: self.path_views(now.tick),
-        }
-    }
-
-    fn node_views(&self, now: Tick) -> Vec<NodeView> {
-        let view = |n: &crate::inventory::NodeTarget| {
-            let subject = Subject::Node(n.name.clone());
-            let arp = self
-                .board
-                .paths_to(&subject, Layer::Arp)
-                .filter(|(v, _)| v.is_client() && self.board.is_reporting(v, now))
-                .map(|(_, p)| p.state.verdict_at(now, &self.settings.limits));
-            NodeView {
-                node: n.name.clone(),
-                address: n.address,
-                verdict: best(arp),
-            }
-        };
-        self.inventory.nodes.values().map(view).collect()
-    }
-
-    fn target_views(&self, now: Now) -> Vec<TargetView> {
-        self.inventory
-            .targets
-            .iter()
-            .map(|(subject, target)| {
-                let verdicts: Vec<(Verdict, Option<Tick>)> =
-                    self.witnesses(subject, now.tick).collect();
-                TargetView {
-                    target: target.clone(),
-                    verdict: best(verdicts.iter().map(|(v, _)| *v)),
-                    witnesses: verdicts.len(),
-                    reached_by: verdicts.iter().filter(|(v, _)| v.is_reached()).count(),
-                    newest_age: verdicts
-                        .iter()
-                        .filter_map(|(_, newest)| *newest)
-                        .max()
-                        .map(|newest| now.tick.since(newest)),
-                    reached_since: self
-                        .reached_since
-                        .get(subject)
-                        .map(|since| now.wall_at(*since)),
-                }
-            })
-            .collect()
-    }
-
-    /// TCP and HTTP of one path together: what a build feels.
-    fn through(&self, vantage: &Vantage, subject: &Subject, now: Tick) -> Verdict {
-        let tcp = self.board.verdict(vantage, subject, Layer::Tcp, now);
-        match self.board.verdict(vantage, subject, Layer::Http, now) {
-            http if tcp.is_reached() && http.is_missing() => http,
-            _ => tcp,
-        }
-    }
-
-    fn vantage_views(&self, now: Now) -> Vec<VantageView> {
-        let names: BTreeSet<&Vantage> = self
-            .inventory
-            .vantages
-            .keys()
-            .chain(self.board.vantages().keys())
-            .collect();
-        names
-            .into_iter()
-            .map(|vantage| {
-                let sight = self.board.vantages().get(vantage);
-                let facts = sight.and_then(|s| s.link.as_ref()).map(|(facts, _)| facts);
-                VantageView {
-                    vantage: vantage.clone(),
-                    expected: self.inventory.vantages.contains_key(vantage),
-                    reporting: self.board.is_reporting(vantage, now.tick),
-                    stopping: sight.is_some_and(|s| s.stopping),
-                    last_report: sight.map(|s| now.wall_at(s.last_report)),
-                    address: facts
-                        .and_then(|f| f.pn_address(self.inventory.pn_cidr))
-                        .map(|held| held.address),
-                    link: facts.cloned(),
-                    counters: sight.map(|s| s.counters.clone()).unwrap_or_default(),
-                    devices: sight.map(|s| s.devices.clone()).unwrap_or_default(),
-                }
-            })
-            .collect()
-    }
-
-    fn path_views(&self, now: Tick) -> Vec<PathView> {
-        self.board
-            .paths()
-            .map(|(key, path)| PathView {
-                verdict: if self.board.is_reporting(&key.vantage, now) {
-                    path.state.verdict_at(now, &self.settings.limits)
-                } else {
-                    Verdict::Unknown
-                },
-                last_outcome: path.state.last().map(|l| l.outcome),
-                newest_age: path.state.newest().map(|newest| now.since(newest)),
-                mac: path.mac,
-                rtt_us: path.rtt_us,
-                key,
-            })
-            .collect()
-    }
-}
-
-/// The best of several verdicts: up if anybody reaches it.
-fn best(verdicts: impl Iterator<Item = Verdict>) -> Verdict {
-    verdicts
-        .filter(|v| *v != Verdict::Unknown)
-        .min()
-        .unwrap_or(Verdict::Unknown)
-}
-
-/// What the evidence says of an open finding that no diagnosis names now.
-fn standing(board: &Board, inventory: &Inventory, finding: &Finding, now: Tick) -> Standing {
-    let verdicts = |subject: &Subject, layer: Layer, client: bool| -> Vec<Verdict> {
-        board
-            .paths_to(subject, layer)
-            .filter(|(v, _)| (!client || v.is_client()) && board.is_reporting(v, now))
-            .map(|(_, p)| p.state.verdict_at(now, board.limits()))
-            .collect()
-    };
-    let of = |verdicts: Vec<Verdict>| {
-        if verdicts.iter().any(|v| v.is_reached()) {
-            Standing::Clear
-        } else if verdicts.iter().any(|v| v.is_missing()) {
-            Standing::Against
-        } else {
-            Standing::Blind
-        }
-    };
-    match finding.identity.blame {
-        Blame::Network => of(inventory
-            .vantages
-            .keys()
-            .map(|v| Subject::Neighbour(v.clone()))
-            .chain(inventory.nodes.keys().map(|n| Subject::Node(n.clone())))
-            .flat_map(|s| verdicts(&s, Layer::Arp, true))
-            .collect()),
-        Blame::Node => {
-            let Some(node) = finding
-                .node
-                .as_ref()
-                .filter(|n| inventory.nodes.contains_key(*n))
-            else {
-                return Standing::Clear;
-            };
-            let mut seen = verdicts(&Subject::Node(node.clone()), Layer::Arp, true);
-            for (subject, _) in inventory.targets_of(node) {
-                seen.extend(verdicts(subject, Layer::Tcp, true));
-            }
-            of(seen)
-        }
-        Blame::Account => {
-            let mut seen = Vec::new();
-            let mut any = false;
-            for (subject, target) in &inventory.targets {
-                if Some(&target.account) == finding.account.as_ref() {
-                    any = true;
-                    seen.extend(verdicts(subject, Layer::Http, true));
-                }
-            }
-            if any { of(seen) } else { Standing::Clear }
-        }
-        Blame::Host => {
-            let of_host = |v: &Vantage| v.host() == finding.host.as_ref();
-            let seen: Vec<Verdict> = board
-                .paths()
-                .filter(|(k, _)| of_host(&k.vantage) && board.is_reporting(&k.vantage, now))
-                .filter(|(k, _)| {
-                    !matches!(k.vantage, Vantage::Host(_)) == is_vm_fault(finding.fault)
-                        && matches!(k.layer, Layer::Arp | Layer::Tcp)
-                })
-                .map(|(_, p)| p.state.verdict_at(now, board.limits()))
-                .collect();
-            of(seen)
-        }
-        Blame::Vantage => {
-            let Ok(vantage) = finding.identity.subject.parse::<Vantage>() else {
-                return Standing::Clear;
-            };
-            if !inventory.vantages.contains_key(&vantage) || board.is_reporting(&vantage, now) {
-                Standing::Clear
-            } else {
-                Standing::Blind
-            }
-        }
-        Blame::ControlPlane | Blame::Monitor => Standing::Clear,
-    }
-}
-
-fn is_vm_fault(fault: Fault) -> bool {
-    matches!(fault, Fault::VmNatMissing | Fault::VmNetworkDead)
 }

@@ -33,6 +33,8 @@ pub enum Standing {
 #[derive(Debug, Clone)]
 struct Open {
     finding: Finding,
+    /// When it began; unknown after a restart.
+    since: Option<Tick>,
     clear_since: Option<Tick>,
     hold_down: Duration,
 }
@@ -75,6 +77,11 @@ impl Findings {
         self.closed.iter()
     }
 
+    /// Open findings, each with the time since which its evidence has been clear, if it is.
+    pub fn open_with_clear(&self) -> impl Iterator<Item = (&Finding, Option<Tick>)> {
+        self.open.values().map(|o| (&o.finding, o.clear_since))
+    }
+
     /// Whether any open finding waits for its hold-down to pass.
     pub fn is_clearing(&self) -> bool {
         self.open.values().any(|o| o.clear_since.is_some())
@@ -85,18 +92,20 @@ impl Findings {
         for finding in findings {
             self.open.entry(finding.identity.clone()).or_insert(Open {
                 finding,
+                since: None,
                 clear_since: None,
                 hold_down: self.hold_down,
             });
         }
     }
 
-    /// Takes the diagnoses of one instant in and says what changed.
+    /// Takes the diagnoses of one instant in and says what changed. `standing` is asked about
+    /// findings that no diagnosis names, with the time when they began, if this run knows it.
     pub fn update(
         &mut self,
         diagnoses: Vec<Diagnosis>,
         now: Now,
-        standing: impl Fn(&Finding) -> Standing,
+        standing: impl Fn(&Finding, Option<Tick>) -> Standing,
     ) -> Vec<Transition> {
         let mut changes = Vec::new();
         let mut named = BTreeMap::new();
@@ -117,18 +126,29 @@ impl Findings {
         let gone: Vec<Identity> = self
             .open
             .keys()
-            .filter(|id| !named.contains_key(*id))
+            .filter(|id| named.get(*id).is_none_or(|seen| self.is_lesser(id, seen)))
             .cloned()
             .collect();
         for identity in gone {
             changes.extend(self.fade(&identity, now, &standing));
         }
         for (identity, diagnosis) in named {
-            changes.extend(self.assert(identity, diagnosis, now));
+            if !self.is_lesser(&identity, &diagnosis) {
+                changes.extend(self.assert(identity, diagnosis, now));
+            }
         }
         self.past
             .retain(|_, past| now.tick.since(past.closed) < FORGIVEN_AFTER);
         changes
+    }
+
+    /// A milder diagnosis of another alert does not take an open finding over: a node that is
+    /// back with an overdue lease recovers first, and then warns of its lease.
+    fn is_lesser(&self, identity: &Identity, seen: &Diagnosis) -> bool {
+        self.open.get(identity).is_some_and(|open| {
+            seen.severity < open.finding.severity
+                && seen.fault.alert(identity.blame) != open.finding.alertname
+        })
     }
 
     fn assert(&mut self, identity: Identity, seen: Diagnosis, now: Now) -> Option<Transition> {
@@ -145,11 +165,13 @@ impl Findings {
             .past
             .get(&identity)
             .map_or(self.hold_down, |p| (p.hold_down * 2).min(MAX_HOLD_DOWN));
+        let since = Some(seen.since);
         let finding = open(identity.clone(), seen, now);
         self.open.insert(
             identity,
             Open {
                 finding: finding.clone(),
+                since,
                 clear_since: None,
                 hold_down,
             },
@@ -164,10 +186,10 @@ impl Findings {
         &mut self,
         identity: &Identity,
         now: Now,
-        standing: &impl Fn(&Finding) -> Standing,
+        standing: &impl Fn(&Finding, Option<Tick>) -> Standing,
     ) -> Option<Transition> {
         let open = self.open.get_mut(identity)?;
-        match standing(&open.finding) {
+        match standing(&open.finding, open.since) {
             Standing::Against => {
                 open.clear_since = None;
                 open.finding.clearing_since = None;
@@ -240,12 +262,13 @@ fn is_blunt(fault: Fault) -> bool {
     matches!(fault, Fault::NodeUnreachable | Fault::AccountUnreachable)
 }
 
-/// Lets new evidence replace old; a blunt name never replaces a sharp one. Says whether
+/// Lets new evidence replace old; a blunt name never replaces a sharp one of its alert. Says whether
 /// fault or severity changed, or confidence rose.
 fn sharpen(finding: &mut Finding, seen: Diagnosis, now: Now) -> bool {
     finding.clearing_since = None;
     finding.blind_since = None;
-    let blunter = is_blunt(seen.fault) && !is_blunt(finding.fault);
+    let same_alert = seen.fault.alert(finding.identity.blame) == finding.alertname;
+    let blunter = is_blunt(seen.fault) && !is_blunt(finding.fault) && same_alert;
     let surer = finding.fault == seen.fault && finding.confidence > seen.confidence;
     if blunter || surer && finding.severity == seen.severity {
         // The wider circle still counts: more may suffer by now.

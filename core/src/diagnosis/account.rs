@@ -1,11 +1,11 @@
 //! Accounts on nodes that are not to blame: port and pod.
 
 use super::Diagnosis;
-use super::scope::{Blamed, Case};
+use super::scope::{Blamed, Case, Extent};
 use super::symptom::{Reach, Witnesses};
 use super::table::{self, AccountSigns, AnswerSign};
-use super::{repair, text};
-use crate::board::Tally;
+use super::{filter, repair, text};
+use crate::board::{Path, Tally};
 use crate::fault::{Blame, Confidence, Fault};
 use crate::inventory::AccountTarget;
 use crate::name::Vantage;
@@ -13,11 +13,11 @@ use crate::outcome::{Cause, Layer};
 use crate::subject::Subject;
 
 pub(super) fn diagnose(case: &Case<'_>, blamed: &Blamed, found: &mut Vec<Diagnosis>) {
-    if blamed.network {
+    if blamed.network == Some(Extent::All) {
         return;
     }
     for (subject, target) in &case.inventory.targets {
-        if !blamed.nodes.contains(&target.node) {
+        if case.board.is_missed(subject) && !filter::undecided(case, blamed, subject, target) {
             found.extend(judge(case, blamed, subject, target));
         }
     }
@@ -30,21 +30,17 @@ fn judge(
     target: &AccountTarget,
 ) -> Option<Diagnosis> {
     let now = case.now.tick;
-    let credible = |v: &Vantage| case.credible(blamed, v);
+    // What the node, its filter or the network explains is theirs.
+    let credible = |v: &Vantage, p: &Path| {
+        let explained = |onset| blamed.explains(case.inventory, subject, onset);
+        case.credible(blamed, v, p) && !p.state.missing_since().is_some_and(explained)
+    };
     let tcp = case.board.tally(subject, Layer::Tcp, None, now, credible);
     let http = case.board.tally(subject, Layer::Http, None, now, credible);
     if case.must_wait(&tcp) || case.must_wait(&http) {
         return None;
     }
-    let drain = case
-        .board
-        .ready(subject, now, case.patience.drain_excuse)
-        .is_some_and(|r| r.draining);
-    let excused = drain
-        || target
-            .excuse
-            .as_ref()
-            .is_some_and(|e| case.now.wall < e.until);
+    let excused = case.is_excused(subject, target);
     let signs = AccountSigns {
         tcp: connects(&tcp, &http),
         http: Reach::of(&http),

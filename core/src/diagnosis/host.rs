@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::Diagnosis;
-use super::scope::{Blamed, Case};
+use super::scope::{Blamed, Case, Extent};
 use super::symptom::{LinkSign, Reach, link_word};
 use super::table::{self, HostSigns, Named, VmSigns};
 use super::{repair, text};
-use crate::board::Tally;
+use crate::board::{Path, Tally};
 use crate::fault::{Blame, Fault};
 use crate::name::{Host, Vantage};
 use crate::outcome::Layer;
@@ -59,16 +59,16 @@ pub(super) fn by_own_link(case: &Case<'_>, blamed: &mut Blamed, found: &mut Vec<
 
 /// F12, F24, F32 of a host: it fails where others succeed.
 pub(super) fn by_comparison(case: &Case<'_>, blamed: &mut Blamed, found: &mut Vec<Diagnosis>) {
-    for host in hosts(case) {
+    for host in troubled(case, |v| matches!(v, Vantage::Host(_))) {
         let own = Vantage::Host(host.clone());
-        if blamed.network
-            || blamed.hosts.contains(&host)
+        if blamed.network == Some(Extent::All)
+            || found.iter().any(|d| d.host.as_ref() == Some(&host))
             || !case.board.is_reporting(&own, case.now.tick)
         {
             continue;
         }
-        // Nodes that carry blame already prove nothing against a host.
-        let innocent = |subject: &Subject| !of_blamed_node(case, blamed, subject);
+        // What others are blamed for already proves nothing against a host.
+        let innocent = |subject: &Subject, onset| case.is_innocent(blamed, subject, onset);
         let (arp, arp_since) = own_reach(case, &own, Layer::Arp, innocent);
         let (ports, tcp_since) = own_reach(case, &own, Layer::Tcp, innocent);
         let Some(since) = arp_since.into_iter().chain(tcp_since).min() else {
@@ -105,22 +105,29 @@ pub(super) fn by_comparison(case: &Case<'_>, blamed: &mut Blamed, found: &mut Ve
 
 /// F3, F7, F9: a host's VMs fail where the host itself succeeds.
 pub(super) fn by_vms(case: &Case<'_>, blamed: &mut Blamed, found: &mut Vec<Diagnosis>) {
-    for host in hosts(case) {
-        if blamed.network || blamed.hosts.contains(&host) {
+    for host in troubled(case, |v| matches!(v, Vantage::Vm(..))) {
+        if blamed.network == Some(Extent::All)
+            || found.iter().any(|d| d.host.as_ref() == Some(&host))
+        {
             continue;
         }
         let now = case.now.tick;
-        let vm_of = |v: &Vantage| {
-            matches!(v, Vantage::Vm(h, _) if *h == host) && case.board.is_reporting(v, now)
+        let is_vm = |v: &Vantage| matches!(v, Vantage::Vm(h, _) if *h == host);
+        let counts = |subject: &Subject, v: &Vantage, p: &Path| {
+            let explained = |onset| {
+                case.is_innocent(blamed, subject, onset)
+                    || blamed.hosts.get(&host).is_some_and(|e| e.explains(onset))
+            };
+            is_vm(v)
+                && case.board.is_reporting(v, now)
+                && !p.state.missing_since().is_some_and(explained)
         };
-        let innocent: Vec<&Subject> = case
-            .inventory
-            .targets
-            .keys()
-            .filter(|s| !of_blamed_node(case, blamed, s))
-            .collect();
-        let tally = |s: &Subject, layer, since| case.board.tally(s, layer, since, now, vm_of);
-        let ports: Vec<Tally> = innocent
+        let subjects: Vec<&Subject> = case.inventory.targets.keys().collect();
+        let tally = |s: &Subject, layer, since| {
+            case.board
+                .tally(s, layer, since, now, |v, p| counts(s, v, p))
+        };
+        let ports: Vec<Tally> = subjects
             .iter()
             .map(|s| tally(s, Layer::Tcp, None))
             .collect();
@@ -133,14 +140,16 @@ pub(super) fn by_vms(case: &Case<'_>, blamed: &mut Blamed, found: &mut Vec<Diagn
             continue;
         };
         let own = Vantage::Host(host.clone());
-        let of_host: Vec<Tally> = innocent
+        let of_host: Vec<Tally> = subjects
             .iter()
             .map(|s| {
                 case.board
-                    .tally(s, Layer::Tcp, Some(since), now, |v| *v == own)
+                    .tally(s, Layer::Tcp, Some(since), now, |v, _| *v == own)
             })
             .collect();
-        if ports.iter().chain(&of_host).any(|t| case.must_wait(t)) {
+        let down_seen = ports.iter().filter_map(|t| t.down_seen).min();
+        let early = down_seen.is_some_and(|seen| now.since(seen) < case.patience.naming_wait);
+        if early && ports.iter().chain(&of_host).any(|t| !t.quiet.is_empty()) {
             continue;
         }
         let control = tally(&Subject::Control, Layer::Control, Some(since));
@@ -155,7 +164,8 @@ pub(super) fn by_vms(case: &Case<'_>, blamed: &mut Blamed, found: &mut Vec<Diagn
         };
         if let Some(named) = table::vms(signs) {
             let mut diagnosis = new(&host, named, since);
-            for (subject, tally) in innocent.iter().zip(&ports).take(text::MAX_LINES) {
+            let missed = subjects.iter().zip(&ports);
+            for (subject, tally) in missed.filter(|(_, t)| t.down > 0).take(text::MAX_LINES) {
                 let name = text::subject(subject);
                 diagnosis
                     .evidence
@@ -165,6 +175,17 @@ pub(super) fn by_vms(case: &Case<'_>, blamed: &mut Blamed, found: &mut Vec<Diagn
             finish(case, diagnosis, &host, blamed, found);
         }
     }
+}
+
+/// Hosts of vantages that miss anything and for which `counts` holds.
+fn troubled(case: &Case<'_>, counts: impl Fn(&Vantage) -> bool) -> Vec<Host> {
+    let all: BTreeSet<Host> = case
+        .board
+        .missing_vantages()
+        .filter(|v| counts(v))
+        .filter_map(|v| v.host().cloned())
+        .collect();
+    all.into_iter().collect()
 }
 
 fn new(host: &Host, named: Named, since: Tick) -> Diagnosis {
@@ -200,21 +221,12 @@ fn finish(
     diagnosis.vantages.dedup();
     diagnosis.summary = format!("host {host}: {}", text::host_clause(diagnosis.fault, facts));
     diagnosis.repair = repair::host(diagnosis.fault, host, facts);
-    blamed.hosts.insert(host.clone());
+    let kind = match diagnosis.fault {
+        Fault::VmNatMissing | Fault::VmNetworkDead => &mut blamed.vms,
+        _ => &mut blamed.hosts,
+    };
+    kind.insert(host.clone(), Extent::All);
     found.push(diagnosis);
-}
-
-fn of_blamed_node(case: &Case<'_>, blamed: &Blamed, subject: &Subject) -> bool {
-    match subject {
-        Subject::Node(node) => blamed.nodes.contains(node),
-        Subject::Account(..) => case
-            .inventory
-            .targets
-            .get(subject)
-            .is_some_and(|t| blamed.nodes.contains(&t.node)),
-        Subject::Neighbour(v) => v.host().is_some_and(|h| blamed.hosts.contains(h)),
-        Subject::Control => false,
-    }
 }
 
 fn subjects<'a>(case: &'a Case<'_>, layer: Layer) -> Vec<Subject> {
@@ -240,10 +252,32 @@ fn told_since(case: &Case<'_>, own: &Vantage, layer: Layer, since: Tick) -> Reac
         .iter()
         .map(|s| {
             case.board
-                .tally(s, layer, Some(since), case.now.tick, |v| v == own)
+                .tally(s, layer, Some(since), case.now.tick, |v, _| v == own)
         })
         .collect();
     Reach::told(&tallies)
+}
+
+/// What one vantage misses at `layer` that nobody else is blamed for.
+fn missed(
+    case: &Case<'_>,
+    own: &Vantage,
+    layer: Layer,
+    innocent: impl Fn(&Subject, Tick) -> bool,
+) -> Vec<(Subject, Tally)> {
+    case.board
+        .missing_of(own)
+        .filter(|(l, _)| *l == layer)
+        .map(|(_, subject)| {
+            let tally = case
+                .board
+                .tally(subject, layer, None, case.now.tick, |v, _| v == own);
+            (subject.clone(), tally)
+        })
+        .filter(|(subject, tally)| {
+            tally.down > 0 && tally.onset.is_some_and(|onset| !innocent(subject, onset))
+        })
+        .collect()
 }
 
 /// What one vantage reaches at `layer`, and since when it misses what it misses.
@@ -251,26 +285,24 @@ fn own_reach(
     case: &Case<'_>,
     own: &Vantage,
     layer: Layer,
-    counts: impl Fn(&Subject) -> bool,
+    innocent: impl Fn(&Subject, Tick) -> bool,
 ) -> (Reach, Option<Tick>) {
-    let subjects = subjects(case, layer);
-    let tallies = |since| -> Vec<Tally> {
-        subjects
+    let missed = missed(case, own, layer, innocent);
+    let onset = missed.iter().filter_map(|(_, t)| t.onset).min();
+    // A success from before the onset says nothing about now.
+    let reached = onset.map(|_| {
+        subjects(case, layer)
             .iter()
-            .filter(|s| counts(s))
             .map(|s| {
                 case.board
-                    .tally(s, layer, since, case.now.tick, |v| v == own)
+                    .tally(s, layer, onset, case.now.tick, |v, _| v == own)
             })
-            .collect()
-    };
-    let onset = tallies(None)
-        .iter()
-        .filter(|t| t.down > 0)
-        .filter_map(|t| t.onset)
-        .min();
-    // A success from before the onset says nothing about now.
-    (Reach::over(&tallies(onset)), onset)
+            .filter(|t| t.missing.is_empty())
+            .collect::<Vec<_>>()
+    });
+    let reached = reached.iter().flatten();
+    let all = reached.chain(missed.iter().map(|(_, t)| t));
+    (Reach::over(all), onset)
 }
 
 /// Whether other credible vantages reach what `own` misses, and whether to wait for them.
@@ -278,19 +310,15 @@ fn others_reach(
     case: &Case<'_>,
     blamed: &Blamed,
     own: &Vantage,
-    counts: impl Fn(&Subject) -> bool,
+    innocent: impl Fn(&Subject, Tick) -> bool,
 ) -> (Reach, bool) {
     let now = case.now.tick;
     let mut tallies = Vec::new();
     let mut waiting = false;
     for layer in [Layer::Arp, Layer::Tcp] {
-        for subject in subjects(case, layer).iter().filter(|s| counts(s)) {
-            let mine = case.board.tally(subject, layer, None, now, |v| v == own);
-            if mine.down == 0 {
-                continue;
-            }
-            let others = case.board.tally(subject, layer, mine.onset, now, |v| {
-                v != own && case.credible(blamed, v) && v.host() != own.host()
+        for (subject, mine) in missed(case, own, layer, &innocent) {
+            let others = case.board.tally(&subject, layer, mine.onset, now, |v, p| {
+                v != own && case.credible(blamed, v, p) && v.host() != own.host()
             });
             let early = mine
                 .down_seen
@@ -305,19 +333,16 @@ fn others_reach(
 fn own_lines(
     case: &Case<'_>,
     own: &Vantage,
-    counts: impl Fn(&Subject) -> bool,
+    innocent: impl Fn(&Subject, Tick) -> bool,
 ) -> Vec<crate::finding::Evidence> {
     let mut lines = Vec::new();
     for layer in [Layer::Arp, Layer::Tcp] {
-        for subject in subjects(case, layer).iter().filter(|s| counts(s)) {
-            let mine = case
-                .board
-                .tally(subject, layer, None, case.now.tick, |v| v == own);
-            if mine.down > 0 && lines.len() < text::MAX_LINES {
+        for (subject, mine) in missed(case, own, layer, &innocent) {
+            if lines.len() < text::MAX_LINES {
                 lines.extend(text::tally_line(
                     case,
                     layer,
-                    &text::subject(subject),
+                    &text::subject(&subject),
                     &mine,
                 ));
             }

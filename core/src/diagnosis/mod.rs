@@ -5,6 +5,7 @@
 //! hosts and accounts in that order, so that a cause hides its consequences.
 
 mod account;
+mod filter;
 mod host;
 mod network;
 mod node;

@@ -4,7 +4,7 @@ use super::Diagnosis;
 use super::scope::{Blamed, Case};
 use super::table::Named;
 use super::text;
-use crate::board::Tally;
+use crate::board::{Path, Tally};
 use crate::fault::{Blame, Confidence, Fault, Severity};
 use crate::name::Vantage;
 use crate::outcome::Layer;
@@ -23,7 +23,7 @@ pub(super) enum Word {
 /// F31: at least two hosts, and neither nodes nor neighbours answer any of them.
 pub(super) fn diagnose(case: &Case<'_>, blamed: &Blamed) -> Word {
     let now = case.now.tick;
-    let host = |v: &Vantage| matches!(v, Vantage::Host(_)) && case.credible(blamed, v);
+    let host = |v: &Vantage, p: &Path| matches!(v, Vantage::Host(_)) && case.credible(blamed, v, p);
     let subjects: Vec<Subject> = case
         .inventory
         .nodes
@@ -37,6 +37,9 @@ pub(super) fn diagnose(case: &Case<'_>, blamed: &Blamed) -> Word {
         .filter(|v| matches!(v, Vantage::Host(_)))
         .map(|v| Subject::Neighbour(v.clone()))
         .collect();
+    if !subjects.iter().any(|s| case.board.is_missed(s)) {
+        return Word::Fine;
+    }
     let arp = |s: &Subject, since| case.board.tally(s, Layer::Arp, since, now, host);
     let Some(onset) = subjects
         .iter()
@@ -58,8 +61,8 @@ pub(super) fn diagnose(case: &Case<'_>, blamed: &Blamed) -> Word {
     witnesses.dedup();
     // A connection that still succeeds contradicts: then ARP alone is filtered.
     let connects = case.inventory.targets.keys().any(|s| {
-        let tally = case.board.tally(s, Layer::Tcp, Some(onset), now, |v| {
-            case.credible(blamed, v)
+        let tally = case.board.tally(s, Layer::Tcp, Some(onset), now, |v, p| {
+            case.credible(blamed, v, p)
         });
         !tally.reached.is_empty()
     });
@@ -88,7 +91,7 @@ pub(super) fn diagnose(case: &Case<'_>, blamed: &Blamed) -> Word {
             Confidence::Medium
         },
     };
-    let mut found = Diagnosis::new(Blame::Network, "pn", named, onset);
+    let mut found = Diagnosis::new(Blame::Network, "PN", named, onset);
     found.accounts = text::accounts(case.inventory.targets.values());
     found.summary = format!(
         "private network of {}: hosts reach neither nodes nor one another; {}",

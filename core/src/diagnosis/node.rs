@@ -4,15 +4,16 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 
 use super::Diagnosis;
-use super::scope::{Blamed, Case};
+use super::scope::{Blamed, Case, Extent};
 use super::symptom::{LinkSign, LinkWord, Reach, Witnesses, link_word};
-use super::table::{self, NodeSigns, ProberSign};
+use super::table::{self, ArpAnswer, NodeSigns, ProberSign};
 use super::{repair, text};
-use crate::board::Tally;
+use crate::board::{Path, Tally};
 use crate::fault::{Blame, Confidence, Fault};
 use crate::inventory::NodeTarget;
+use crate::link::LinkState;
 use crate::name::Vantage;
-use crate::outcome::Layer;
+use crate::outcome::{Cause, Layer};
 use crate::subject::Subject;
 use crate::time::Tick;
 
@@ -28,7 +29,7 @@ pub(super) fn diagnose(
 ) {
     for node in case.inventory.nodes.values() {
         if let Some(diagnosis) = judge(case, blamed, undecided, node) {
-            blamed.nodes.insert(node.name.clone());
+            blamed.nodes.insert(node.name.clone(), Extent::All);
             found.push(diagnosis);
         }
     }
@@ -45,8 +46,21 @@ fn judge(
     let own = Vantage::Node(node.name.clone());
     let sight = board.vantages().get(&own);
     let subject = Subject::Node(node.name.clone());
-    let host = |v: &Vantage| matches!(v, Vantage::Host(_)) && case.credible(blamed, v);
-
+    let host = |v: &Vantage, p: &Path| matches!(v, Vantage::Host(_)) && case.credible(blamed, v, p);
+    let quiet_link = sight
+        .and_then(|s| s.link.as_ref())
+        .is_none_or(|(facts, _)| {
+            facts.assess(case.inventory.pn_cidr, Some(node.address)) == LinkState::Fine
+        });
+    if quiet_link
+        && !board.is_missed(&subject)
+        && !case
+            .inventory
+            .targets_of(&node.name)
+            .any(|(s, _)| board.is_missed(s))
+    {
+        return None;
+    }
     let arp = board.tally(&subject, Layer::Arp, None, now, host);
     let ports = case.ports_of(&node.name, None, blamed);
     let onset = arp
@@ -72,20 +86,23 @@ fn judge(
     } else {
         (arp, ports)
     };
+    // Only ARP can say that layer 2 answers; then a port that is quiet may still answer too.
+    // Where ARP is silent, only a connection that was told contradicts it: a connection takes
+    // four times as long to be missed.
+    let arp_reach = Reach::judged(&arp, bad_link);
+    let ports_told = bad_link || arp_reach == Reach::Nobody;
     let all_ports_miss = ports.values().all(|t| t.reached.is_empty());
-    let decided = bad_link
-        || !(case.must_wait(&arp) || all_ports_miss && ports.values().any(|t| case.must_wait(t)));
-    if (blamed.network || undecided) && !bad_link {
+    let waits_for_ports = || all_ports_miss && ports.values().any(|t| case.must_wait(t));
+    let decided = bad_link || !(case.must_wait(&arp) || !ports_told && waits_for_ports());
+    let hidden = |extent: Extent| onset.is_none_or(|onset| extent.explains(onset));
+    if (blamed.network.is_some_and(hidden) || undecided) && !bad_link {
         return None;
     }
     let signs = NodeSigns {
         link: word.sign,
-        arp: if bad_link {
-            Reach::told([&arp])
-        } else {
-            Reach::of(&arp)
-        },
-        ports: ports_reach(&ports, bad_link),
+        arp: arp_reach,
+        answer: answer(case, &subject, &arp),
+        ports: ports_reach(&ports, ports_told),
         targets: Witnesses::count(ports.values().filter(|t| t.newest.is_some()).count()),
         witnesses: Witnesses::count(witnesses(&arp, ports.values()).len()),
         prober: prober_sign(case, &own, onset),
@@ -117,6 +134,15 @@ fn ports_reach(ports: &BTreeMap<Subject, Tally>, told: bool) -> Reach {
         Reach::told(ports.values())
     } else {
         Reach::over(ports.values())
+    }
+}
+
+/// Who answers ARP where the owner does not, or not alone.
+fn answer(case: &Case<'_>, subject: &Subject, arp: &Tally) -> ArpAnswer {
+    match text::newest_cause(case, subject, Layer::Arp, arp) {
+        Some(Cause::AddressConflict) => ArpAnswer::Two,
+        Some(Cause::AnsweredByOther) => ArpAnswer::Other,
+        _ => ArpAnswer::Owner,
     }
 }
 

@@ -1,12 +1,12 @@
 //! The walk: network, nodes, hosts, VMs, accounts, vantages. A cause hides its consequences.
 
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::{Diagnosis, account, host, network, node, vantage};
-use crate::board::{Board, Tally};
-use crate::inventory::Inventory;
-use crate::name::{Host, Node, Vantage};
+use super::{Diagnosis, account, filter, host, network, node, vantage};
+use crate::board::{Board, Path, Tally};
+use crate::inventory::{AccountTarget, Inventory};
+use crate::name::{Account, Host, Node, Vantage};
 use crate::outcome::Layer;
 use crate::subject::Subject;
 use crate::time::{Now, Tick};
@@ -58,23 +58,118 @@ pub struct Case<'a> {
     pub now: Now,
 }
 
-/// What carries blame already.
+/// Which failures a cause explains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// All of them: it goes on.
+    All,
+    /// Those that began by then: it is clearing since.
+    Before(Tick),
+}
+
+impl Extent {
+    /// Whether it explains a failure that began at `onset`.
+    pub fn explains(self, onset: Tick) -> bool {
+        match self {
+            Self::All => true,
+            Self::Before(clear) => onset <= clear,
+        }
+    }
+}
+
+/// What carries blame already, and how much each explains.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Blamed {
     /// The network itself.
-    pub network: bool,
+    pub network: Option<Extent>,
     /// Nodes.
-    pub nodes: BTreeSet<Node>,
+    pub nodes: BTreeMap<Node, Extent>,
+    /// Ports that a node's filter is blamed for.
+    pub ports: BTreeMap<Subject, Extent>,
     /// Hosts.
-    pub hosts: BTreeSet<Host>,
+    pub hosts: BTreeMap<Host, Extent>,
+    /// Hosts lost as vantages, without harm to builds that would be known.
+    pub lost: BTreeMap<Host, Extent>,
+    /// Hosts whose VMs alone suffer.
+    pub vms: BTreeMap<Host, Extent>,
+    /// Accounts: no host is to blame for not reaching them.
+    pub accounts: BTreeMap<Account, Extent>,
+}
+
+impl Blamed {
+    /// Whether a failure to reach `subject` that began at `onset` is explained by the network,
+    /// or by what the subject stands on.
+    pub fn explains(&self, inventory: &Inventory, subject: &Subject, onset: Tick) -> bool {
+        let explains = |extent: Option<&Extent>| extent.is_some_and(|e| e.explains(onset));
+        explains(self.network.as_ref())
+            || match subject {
+                Subject::Node(node) => explains(self.nodes.get(node)),
+                Subject::Account(..) => {
+                    let node = inventory.targets.get(subject).map(|t| &t.node);
+                    explains(node.and_then(|n| self.nodes.get(n)))
+                        || explains(self.ports.get(subject))
+                }
+                Subject::Neighbour(v) => explains(v.host().and_then(|h| self.hosts.get(h))),
+                Subject::Control => false,
+            }
+    }
+
+    /// Whether an account's own fault explains it.
+    fn explained_by_account(&self, subject: &Subject, onset: Tick) -> bool {
+        match subject {
+            Subject::Account(account, ..) => self
+                .accounts
+                .get(account)
+                .is_some_and(|e| e.explains(onset)),
+            _ => false,
+        }
+    }
+
+    /// Whether the failures of `vantage` that began at `onset` are its own host's.
+    pub fn discredits(&self, vantage: &Vantage, onset: Tick) -> bool {
+        let explains = |extent: Option<&Extent>| extent.is_some_and(|e| e.explains(onset));
+        let Some(host) = vantage.host() else {
+            return false;
+        };
+        explains(self.hosts.get(host))
+            || explains(self.lost.get(host))
+            || matches!(vantage, Vantage::Vm(..)) && explains(self.vms.get(host))
+    }
+}
+
+/// Takes over what open findings explain and no diagnosis of this instant asserts.
+fn linger<K: Ord + Clone>(blamed: &mut BTreeMap<K, Extent>, open: &BTreeMap<K, Extent>) {
+    for (key, extent) in open {
+        blamed.entry(key.clone()).or_insert(*extent);
+    }
 }
 
 impl Case<'_> {
-    /// Whether `vantage`'s failures may be believed: it reports, and is not itself blamed.
-    pub fn credible(&self, blamed: &Blamed, vantage: &Vantage) -> bool {
+    /// Whether what `vantage` says of a path may be believed: it reports, and its host is not
+    /// itself to blame. A success is believed unless its host is cut off now.
+    pub fn credible(&self, blamed: &Blamed, vantage: &Vantage, path: &Path) -> bool {
         vantage.is_client()
             && self.board.is_reporting(vantage, self.now.tick)
-            && vantage.host().is_none_or(|h| !blamed.hosts.contains(h))
+            && match path.state.missing_since() {
+                Some(onset) => !blamed.discredits(vantage, onset),
+                None => !blamed.discredits(vantage, Tick::from_nanos(u64::MAX)),
+            }
+    }
+
+    /// Whether `vantage` cannot be blamed for missing `subject` since `onset`.
+    pub fn is_innocent(&self, blamed: &Blamed, subject: &Subject, onset: Tick) -> bool {
+        blamed.explains(self.inventory, subject, onset)
+            || self.blamed.explained_by_account(subject, onset)
+    }
+
+    /// Whether failures of an account target are excused now: a drain, a rollout, maintenance.
+    pub fn is_excused(&self, subject: &Subject, target: &AccountTarget) -> bool {
+        let drains = self
+            .board
+            .ready(subject, self.now.tick, self.patience.drain_excuse)
+            .is_some_and(|r| r.draining);
+        let excuse = target.excuse.as_ref();
+        drains || excuse.is_some_and(|e| self.now.wall < e.until)
     }
 
     /// Whether naming has to wait: some witnesses are quiet, and it is not too late.
@@ -97,8 +192,8 @@ impl Case<'_> {
             .map(|(subject, _)| {
                 let tally = self
                     .board
-                    .tally(subject, Layer::Tcp, since, self.now.tick, |v| {
-                        self.credible(blamed, v)
+                    .tally(subject, Layer::Tcp, since, self.now.tick, |v, p| {
+                        self.credible(blamed, v, p)
                     });
                 (subject.clone(), tally)
             })
@@ -109,25 +204,32 @@ impl Case<'_> {
 /// Judges everything, as of `case.now`.
 pub fn diagnose(case: &Case<'_>) -> Vec<Diagnosis> {
     let mut found = Vec::new();
-    let mut blamed = case.blamed.clone();
+    let mut blamed = Blamed::default();
     let blind = vantage::monitor_blind(case);
     let is_blind = blind.is_some();
     found.extend(blind);
 
     // Hosts first by their own word, so that a blind host accuses nobody.
     host::by_own_link(case, &mut blamed, &mut found);
+    linger(&mut blamed.hosts, &case.blamed.hosts);
+    linger(&mut blamed.lost, &case.blamed.lost);
+    linger(&mut blamed.vms, &case.blamed.vms);
     let network = network::diagnose(case, &blamed);
     let undecided = matches!(network, network::Word::Wait);
+    blamed.network = case.blamed.network;
     if let network::Word::Down(diagnosis) = network {
-        blamed.network = true;
+        blamed.network = Some(Extent::All);
         found.push(*diagnosis);
     }
     node::diagnose(case, undecided, &mut blamed, &mut found);
+    linger(&mut blamed.nodes, &case.blamed.nodes);
     if undecided {
         // Whoever is named now might only suffer from the network.
         vantage::leases(case, &blamed, &mut found);
         return found;
     }
+    filter::diagnose(case, &mut blamed, &mut found);
+    linger(&mut blamed.ports, &case.blamed.ports);
     host::by_comparison(case, &mut blamed, &mut found);
     host::by_vms(case, &mut blamed, &mut found);
     account::diagnose(case, &blamed, &mut found);

@@ -59,6 +59,15 @@ impl Reach {
         Self::over([tally])
     }
 
+    /// Of one thing, where only a success that was told counts if `told`.
+    pub fn judged(tally: &Tally, told: bool) -> Self {
+        if told {
+            Self::told([tally])
+        } else {
+            Self::of(tally)
+        }
+    }
+
     /// Of several things: `Nobody` only if nobody reaches any of them.
     pub fn over<'a>(tallies: impl IntoIterator<Item = &'a Tally>) -> Self {
         Self::judge(tallies, |t| !t.reached.is_empty() || !t.quiet.is_empty())
@@ -143,6 +152,10 @@ pub fn link_word(
         let stale = now.since(sight.last_report) > board.limits().stale || sight.stopping;
         let before_onset = onset.is_some_and(|onset| sight.link_told <= onset);
         return if stale || before_onset { silent } else { word };
+    }
+    // What a vantage said that does not report any more says nothing of now.
+    if now.since(sight.last_report) > board.limits().stale || sight.stopping {
+        return silent;
     }
     let told = sight.link_told.since(*since) >= hold;
     let held = now.since(*since) >= hold * 2;

@@ -41,6 +41,18 @@ labels!(
     }
 );
 
+labels!(
+    /// Who answers ARP for a node's address.
+    ArpAnswer {
+        /// Its owner, or nobody.
+        Owner => "owner",
+        /// Another machine than the node.
+        Other => "other",
+        /// Two machines.
+        Two => "two",
+    }
+);
+
 /// The signs of a cache node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NodeSigns {
@@ -48,6 +60,8 @@ pub struct NodeSigns {
     pub link: LinkSign,
     /// Whether hosts reach it by ARP, since the onset.
     pub arp: Reach,
+    /// Who answers ARP for its address.
+    pub answer: ArpAnswer,
     /// Whether client vantages connect to any of its `NodePort`s, since the onset.
     pub ports: Reach,
     /// How many of its `NodePort`s have evidence.
@@ -75,6 +89,9 @@ pub fn node(signs: NodeSigns) -> Option<Named> {
             critical(Fault::AddressWrong, if touched { Medium } else { High })
         }
         (LinkSign::RouteWrong, _, Nobody) => critical(Fault::RouteWrong, High),
+        // Somebody else answers: whether connections pass through is chance.
+        _ if signs.answer == ArpAnswer::Two => critical(Fault::AddressConflict, High),
+        _ if signs.answer == ArpAnswer::Other => critical(Fault::AnsweredByOther, High),
         // ARP silent while a connection succeeds: ARP alone is filtered, nobody suffers.
         (_, Nobody, All | Some) => None,
         // Every local fact is right, and layer 2 is silent.
@@ -106,6 +123,27 @@ pub fn node(signs: NodeSigns) -> Option<Named> {
         }
         _ => None,
     }
+}
+
+/// The signs of a node whose layer 2 answers, over its `NodePort`s.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FilterSigns {
+    /// Accounts whose ports fell silent together, for everybody, without a word back.
+    pub silent: Witnesses,
+    /// Whether other ports of the same address answer.
+    pub others_answer: bool,
+    /// How many client vantages miss them.
+    pub witnesses: Witnesses,
+}
+
+/// Names a node's filter.
+pub fn filter(signs: FilterSigns) -> Option<Named> {
+    use Confidence::{Low, Medium};
+    if signs.silent != Witnesses::Many || !signs.others_answer {
+        return None;
+    }
+    let surer = signs.witnesses == Witnesses::Many;
+    critical(Fault::PortFiltered, if surer { Medium } else { Low })
 }
 
 /// The signs of a Mac host.

@@ -29,11 +29,11 @@ fn silent_since(case: &Case<'_>, vantage: &Vantage) -> Option<Tick> {
 pub(super) fn silent(case: &Case<'_>, blamed: &Blamed, found: &mut Vec<Diagnosis>) {
     for vantage in case.inventory.vantages.keys() {
         let consequence = match vantage {
-            Vantage::Node(node) => blamed.nodes.contains(node),
-            Vantage::Host(host) => blamed.hosts.contains(host),
+            Vantage::Node(node) => blamed.nodes.contains_key(node),
+            Vantage::Host(host) => blamed.hosts.contains_key(host),
             Vantage::Vm(..) => true,
         };
-        if consequence || blamed.network {
+        if consequence || blamed.network.is_some() {
             continue;
         }
         let Some(since) = silent_since(case, vantage) else {
@@ -45,7 +45,7 @@ pub(super) fn silent(case: &Case<'_>, blamed: &Blamed, found: &mut Vec<Diagnosis
         };
         let heard = case
             .board
-            .tally(&subject, Layer::Arp, Some(since), case.now.tick, |v| {
+            .tally(&subject, Layer::Arp, Some(since), case.now.tick, |v, _| {
                 v != vantage && case.board.is_reporting(v, case.now.tick)
             });
         let named = table::silent_vantage(Reach::of(&heard));
@@ -131,11 +131,16 @@ pub(super) fn monitor_blind(case: &Case<'_>) -> Option<Diagnosis> {
 pub(super) fn leases(case: &Case<'_>, blamed: &Blamed, found: &mut Vec<Diagnosis>) {
     for (vantage, sight) in case.board.vantages() {
         let (blame, name, hidden) = match vantage {
-            Vantage::Node(n) => (Blame::Node, n.as_str(), blamed.nodes.contains(n)),
-            Vantage::Host(h) => (Blame::Host, h.as_str(), blamed.hosts.contains(h)),
+            Vantage::Node(n) => (Blame::Node, n.as_str(), blamed.nodes.contains_key(n)),
+            Vantage::Host(h) => (Blame::Host, h.as_str(), blamed.hosts.contains_key(h)),
             Vantage::Vm(..) => continue,
         };
-        let Some((facts, _)) = &sight.link else {
+        // What a silent vantage said last says nothing of now.
+        let Some((facts, _)) = sight
+            .link
+            .as_ref()
+            .filter(|_| case.board.is_reporting(vantage, case.now.tick))
+        else {
             continue;
         };
         let Some(lease) = facts.lease(case.inventory.pn_cidr).filter(|_| !hidden) else {

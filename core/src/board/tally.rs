@@ -1,0 +1,81 @@
+//! Who reaches what, counted from the paths of the board.
+
+use super::{Board, Path};
+use crate::name::Vantage;
+use crate::outcome::Layer;
+use crate::path::Verdict;
+use crate::subject::Subject;
+use crate::time::Tick;
+
+/// Who reaches a subject, who does not, and who cannot tell yet.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Vantages with a success that started after the onset.
+    pub reached: Vec<Vantage>,
+    /// Vantages that miss it and had no success since the onset.
+    pub missing: Vec<Vantage>,
+    /// How many of the missing are `Down`.
+    pub down: usize,
+    /// Vantages that report and have told of no miss, but of no success since the onset
+    /// either. A miss is told at once: past the naming wait their quiet means success.
+    pub quiet: Vec<Vantage>,
+    /// Start of the first miss.
+    pub onset: Option<Tick>,
+    /// When the first `Down` was known.
+    pub down_seen: Option<Tick>,
+    /// Newest evidence of all.
+    pub newest: Option<Tick>,
+}
+
+impl Board {
+    /// Who reaches `subject` at `layer` among those for whom `credible` holds.
+    ///
+    /// `since`: successes must have started after it to count; `None` = after the first miss.
+    pub fn tally(
+        &self,
+        subject: &Subject,
+        layer: Layer,
+        since: Option<Tick>,
+        now: Tick,
+        credible: impl Fn(&Vantage, &Path) -> bool,
+    ) -> Tally {
+        let paths: Vec<(&Vantage, &Path, Verdict)> = self
+            .paths_to(subject, layer)
+            .filter(|(v, p)| credible(v, p))
+            .map(|(v, p)| (v, p, p.state.verdict_at(now, &self.limits)))
+            .collect();
+        let mut tally = Tally {
+            onset: paths
+                .iter()
+                .filter(|(_, _, verdict)| verdict.is_missing())
+                .filter_map(|(_, p, _)| p.state.missing_since())
+                .min(),
+            down_seen: paths
+                .iter()
+                .filter(|(_, _, verdict)| *verdict == Verdict::Down)
+                .filter_map(|(_, p, _)| p.down_seen)
+                .min(),
+            newest: paths.iter().filter_map(|(_, p, _)| p.state.newest()).max(),
+            ..Tally::default()
+        };
+        let onset = since.or(tally.onset);
+        for (vantage, path, verdict) in paths {
+            match verdict {
+                Verdict::Down | Verdict::Suspect => {
+                    tally.missing.push(vantage.clone());
+                    tally.down += usize::from(verdict == Verdict::Down);
+                }
+                Verdict::Up | Verdict::Degraded
+                    if onset.is_none_or(|o| path.state.last_success() > Some(o)) =>
+                {
+                    tally.reached.push(vantage.clone());
+                }
+                Verdict::Up | Verdict::Degraded if self.told_lately(vantage, now) => {
+                    tally.quiet.push(vantage.clone());
+                }
+                _ => {}
+            }
+        }
+        tally
+    }
+}

@@ -1,0 +1,90 @@
+//! What open findings already explain, so that a cause hides its consequences until it closes.
+
+use crate::diagnosis::scope::{Blamed, Extent};
+use crate::fault::{Blame, Fault};
+use crate::findings::Findings;
+use crate::inventory::Inventory;
+use crate::name::Vantage;
+
+/// A fault that makes others miss what lies behind it.
+fn silences(fault: Fault) -> bool {
+    matches!(
+        fault,
+        Fault::InterfaceMissing
+            | Fault::AddressLost
+            | Fault::AddressWrong
+            | Fault::AddressConflict
+            | Fault::AnsweredByOther
+            | Fault::L2Isolated
+            | Fault::NetworkDown
+            | Fault::NodeDown
+            | Fault::NodeUnreachable
+            | Fault::NodeportNotServed
+            | Fault::PortFiltered
+            | Fault::RouteWrong
+            | Fault::StateExhausted
+            | Fault::GatewayBroken
+            | Fault::VmNatMissing
+            | Fault::VmNetworkDead
+            | Fault::FilterStale
+            | Fault::VantageLost
+            | Fault::LocalNetworkDenied
+    )
+}
+
+/// What the open findings explain.
+pub(super) fn by_open(findings: &Findings, inventory: &Inventory) -> Blamed {
+    let mut blamed = Blamed::default();
+    for (finding, clear) in findings.open_with_clear() {
+        let extent = clear.map_or(Extent::All, Extent::Before);
+        if finding.identity.blame == Blame::Account {
+            if let Some(account) = &finding.account {
+                blamed.accounts.insert(account.clone(), extent);
+            }
+            continue;
+        }
+        if !silences(finding.fault) {
+            continue;
+        }
+        match finding.identity.blame {
+            Blame::Network => blamed.network = Some(extent),
+            Blame::Node => {
+                let Some(node) = &finding.node else { continue };
+                if finding.fault == Fault::PortFiltered {
+                    let theirs = inventory
+                        .targets_of(node)
+                        .filter(|(_, t)| finding.accounts.contains(&t.account));
+                    for (subject, _) in theirs {
+                        blamed.ports.insert(subject.clone(), extent);
+                    }
+                } else {
+                    blamed.nodes.insert(node.clone(), extent);
+                }
+            }
+            Blame::Host | Blame::Vantage => {
+                let host = finding.host.clone().or_else(|| {
+                    let vantage: Vantage = finding.identity.subject.parse().ok()?;
+                    vantage.host().cloned()
+                });
+                let Some(host) = host else { continue };
+                if finding.identity.blame == Blame::Vantage {
+                    blamed.lost.insert(host, extent);
+                } else if blames_only_vms(finding.fault) {
+                    blamed.vms.insert(host, extent);
+                } else {
+                    blamed.hosts.insert(host, extent);
+                }
+            }
+            Blame::Account | Blame::ControlPlane | Blame::Monitor => {}
+        }
+    }
+    blamed
+}
+
+/// The host itself is as good a witness as before.
+pub(super) fn blames_only_vms(fault: Fault) -> bool {
+    matches!(
+        fault,
+        Fault::VmNatMissing | Fault::VmNetworkDead | Fault::FilterStale
+    )
+}

@@ -21,6 +21,7 @@ pub mod owner;
 pub mod page;
 pub mod serve;
 pub mod tally;
+pub mod traffic;
 
 pub use error::ServeError;
 pub use serve::{Exporter, run};

@@ -6,6 +6,7 @@
 //! the same account elsewhere first, then other accounts on other nodes; a pod whose node is
 //! not known is no witness. A warm VM is no demand. Pure.
 
+mod diagnose;
 mod evidence;
 mod routes;
 pub mod signs;
@@ -19,6 +20,7 @@ use crate::path::Verdict;
 use crate::time::{Now, Tick};
 use crate::traffic::PodTraffic;
 
+pub use diagnose::diagnoses;
 pub use routes::{RouteSilence, Shedding};
 pub use table::{Signs, TrafficVerdict};
 

@@ -258,6 +258,22 @@ fn evidence_is_told_in_numbers() {
 }
 
 #[test]
+fn traffic_alone_warns_and_says_why_and_what_checks_confirm_it_leaves_to_them() {
+    let mut world = World::new(&[("tuist", "a"), ("tuist", "b")]);
+    world.run(600, &[31.0, 31.0]).run(95, &[0.0, 31.0]);
+    let say = |world: &World| diagnoses(&world.judge(0), &Settings::default(), world.now());
+    let said = say(&world);
+    assert_eq!(said.len(), 1);
+    assert_eq!(said[0].fault, crate::fault::Fault::TrafficSilent);
+    assert_eq!(said[0].severity, crate::fault::Severity::Warning);
+    assert!(said[0].missing[0].contains("only a warning"));
+    assert_eq!(world.now().tick.since(said[0].since).as_secs(), 95);
+    assert!(say(world.path(0, 2)).is_empty());
+    world.path(2, 0).run(900, &[0.0, 31.0]);
+    assert_eq!(say(&world)[0].fault, crate::fault::Fault::NotDispatched);
+}
+
+#[test]
 fn checks_confirm_within_ten_seconds_and_counters_alone_within_two_windows() {
     let mut world = World::new(&[("tuist", "a"), ("tuist", "b")]);
     world.run(600, &[31.0, 31.0]).path(2, 0);

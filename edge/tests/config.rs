@@ -8,6 +8,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use pnwatch_edge::config::{self, ConfigError, Severity};
 
@@ -102,7 +103,9 @@ fn hostile_files_end_in_one_line() {
         ("nul", b"cluster: \"a\\0b\"\n".to_vec()),
     ] {
         std::fs::write(&path, bytes).unwrap();
+        let began = std::time::Instant::now();
         let error = config::load(&path).unwrap_err().to_string();
+        assert!(began.elapsed() < Duration::from_secs(5), "{name}");
         assert_eq!(error.lines().count(), 1, "{name}: {error}");
         assert!(error.len() < 500, "{name}: {error}");
     }
@@ -116,4 +119,21 @@ fn the_printed_default_passes_its_own_check() {
     let path = dir.path().join("default.yaml");
     std::fs::write(&path, config::DEFAULT).unwrap();
     assert_eq!(config::check(&path).unwrap(), []);
+}
+
+#[test]
+fn an_inventory_of_fifty_thousand_targets_is_read() {
+    let mut text = String::from(
+        "pn_cidr: 172.16.0.0/22\nnodes: [{ name: n, address: 172.16.0.2 }]\ntargets:\n",
+    );
+    for i in 0..50_000 {
+        let port = 30_000 + i % 2_768;
+        writeln!(text, "- {{ account: a{i}, tenant: a{i}, instance: i{i}, node: n, address: 172.16.0.2, port: {port} }}").unwrap();
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("inventory.yaml");
+    std::fs::write(&path, text).unwrap();
+    let cluster = pnwatch_core::name::Cluster::new("staging").unwrap();
+    let inventory = config::read_inventory(&path, cluster).unwrap();
+    assert_eq!(inventory.targets.len(), 50_000);
 }

@@ -49,7 +49,10 @@ pub(super) fn serve(path: &Path) -> Result<(), Failure> {
 
 #[cfg(feature = "prober")]
 async fn run_prober(config: Config, clock: SharedClock, shutdown: Shutdown) -> Result<(), Failure> {
-    pnwatch_prober::run(config, clock, shutdown)
+    let Some(probe) = &config.probe else {
+        return Ok(());
+    };
+    pnwatch_prober::run(&config.cluster, probe, clock, shutdown)
         .await
         .map_err(|error| Failure::from_error(error.exit_code(), &error))
 }
@@ -140,7 +143,7 @@ fn missing(path: &Path, section: &str) -> Failure {
     )
 }
 
-fn runtime(threads: usize) -> Result<tokio::runtime::Runtime, Failure> {
+pub(super) fn runtime(threads: usize) -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)
         .enable_all()
@@ -148,7 +151,7 @@ fn runtime(threads: usize) -> Result<tokio::runtime::Runtime, Failure> {
         .map_err(|error| unavailable("the async runtime did not start", &error))
 }
 
-fn signals() -> Result<Shutdown, Failure> {
+pub(super) fn signals() -> Result<Shutdown, Failure> {
     shutdown::on_signals().map_err(|error| unavailable("cannot listen for signals", &error))
 }
 

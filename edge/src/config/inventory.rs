@@ -12,13 +12,16 @@ use super::tree;
 /// Largest accepted inventory file in bytes: some 50,000 targets.
 const MAX_INVENTORY: u64 = 16 << 20;
 
+/// Most values in one inventory: 50,000 targets of seven keys, with room.
+const MAX_VALUES: usize = 2_000_000;
+
 /// Reads and validates an inventory file for `cluster`. Strict: an unknown key is an error.
 pub fn read_inventory(path: &Path, cluster: Cluster) -> Result<Inventory, ConfigError> {
     let text = read_bounded(path, MAX_INVENTORY)?;
     let invalid = |problem: Problem| ConfigError::Invalid {
         problems: vec![problem.in_file(path)],
     };
-    let file: InventoryFile = serde_saphyr::from_str_with_options(&text, tree::options())
+    let file: InventoryFile = serde_saphyr::from_str_with_options(&text, tree::options(MAX_VALUES))
         .map_err(|error| invalid(tree::yaml_problem(&error)))?;
     file.into_inventory(cluster)
         .map_err(|error| invalid(Problem::error("", 0, error.to_string())))

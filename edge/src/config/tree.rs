@@ -7,6 +7,9 @@ use serde_saphyr::Spanned;
 
 use super::problem::Problem;
 
+/// Most values in one configuration.
+const MAX_VALUES: usize = 50_000;
+
 /// One value and the line that it starts in (1 = first; 0 = not known).
 #[derive(Debug, Clone)]
 pub(super) struct Node {
@@ -35,15 +38,29 @@ impl Node {
                 value: Value::Map(Vec::new()),
             });
         }
-        serde_saphyr::from_str_with_options(text, options()).map_err(|error| yaml_problem(&error))
+        serde_saphyr::from_str_with_options(text, options(MAX_VALUES))
+            .map_err(|error| yaml_problem(&error))
     }
 }
 
-/// Deterministic and plain YAML: one meaning per text, no includes, no interpolation.
-pub(super) fn options() -> serde_saphyr::Options {
+/// Deterministic and plain YAML: one meaning per text, no includes, no interpolation. `most`
+/// bounds values and parse events; aliases may repeat a little, never explode.
+pub(super) fn options(most: usize) -> serde_saphyr::Options {
     serde_saphyr::options! {
         strict_booleans: true,
         with_snippet: false,
+        budget: serde_saphyr::budget! {
+            max_depth: 32,
+            max_nodes: most,
+            max_events: most.saturating_mul(2),
+            max_documents: 2,
+            max_aliases: 1_000,
+            max_anchors: 1_000,
+        },
+        alias_limits: serde_saphyr::alias_limits! {
+            max_total_replayed_events: 10_000,
+            max_replay_stack_depth: 8,
+        },
     }
 }
 

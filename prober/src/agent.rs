@@ -350,7 +350,7 @@ impl<E: Engine> Agent<E> {
             let Some((numbered, newest)) = self.exporters[number].outbox.take(now.tick) else {
                 continue;
             };
-            let report = self.report(number, numbered.seq, Some(&numbered.unit), now, newest);
+            let report = self.report(number, numbered.seq, &numbered.unit, now, newest);
             let exporter = &mut self.exporters[number];
             if exporter.line.try_send(report).is_err() {
                 exporter.outbox.done(true, now.tick.after(REPORT_EVERY));
@@ -359,14 +359,7 @@ impl<E: Engine> Agent<E> {
     }
 
     /// `current` = with the state of things now, not only with the unit's evidence.
-    fn report(
-        &self,
-        number: usize,
-        seq: u64,
-        unit: Option<&Unit>,
-        now: Now,
-        current: bool,
-    ) -> Report {
+    fn report(&self, number: usize, seq: u64, unit: &Unit, now: Now, current: bool) -> Report {
         let own = self.exporters.get(number).and_then(|e| e.plan.as_ref());
         let plan = own.or(self.fallback.as_ref());
         Report {
@@ -378,14 +371,14 @@ impl<E: Engine> Agent<E> {
             plan_id: plan.map(|plan| plan.id.clone()),
             sent_at: now.wall,
             stopping: false,
-            history: unit.is_some_and(|unit| now.tick.since(unit.at) > HISTORY),
-            paths: unit.map(|unit| unit.paths(now.tick)).unwrap_or_default(),
+            history: now.tick.since(unit.at) > HISTORY,
+            paths: unit.paths(now.tick),
             link: self
                 .leg
                 .as_ref()
                 .filter(|_| current)
                 .map(|leg| leg.report(now.tick)),
-            ready: unit.map(|unit| unit.ready(now.tick)).unwrap_or_default(),
+            ready: unit.ready(now.tick),
             counters: if current {
                 self.counters.wire()
             } else {
@@ -406,9 +399,10 @@ impl<E: Engine> Agent<E> {
         self.flush(now);
         let mut calls = Vec::new();
         for number in 0..self.exporters.len() {
-            let unit = self.exporters[number].outbox.newest().cloned();
-            let seq = self.exporters[number].outbox.last_number();
-            let mut report = self.report(number, seq, unit.as_deref(), now, true);
+            let Some(newest) = self.exporters[number].outbox.newest() else {
+                continue;
+            };
+            let mut report = self.report(number, newest.seq, &newest.unit, now, true);
             report.stopping = true;
             let transport = self.exporters[number].transport.clone();
             calls.push(async move {

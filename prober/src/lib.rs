@@ -59,6 +59,18 @@ pub enum RunError {
     System(#[from] std::io::Error),
 }
 
+impl RunError {
+    /// The exit code (sysexits.h).
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            // What a client or a plan needs is named in the configuration.
+            Self::Client(_) | Self::PlanFile(_) => 78,
+            Self::Listen(error) => error.exit_code(),
+            Self::System(_) => 71,
+        }
+    }
+}
+
 /// Probes by the configuration until the shutdown.
 pub async fn run(
     cluster: &Cluster,

@@ -91,15 +91,9 @@ impl Outbox {
         }
     }
 
-    /// A number for a last report outside the queue.
-    pub fn last_number(&mut self) -> u64 {
-        self.last_seq += 1;
-        self.last_seq
-    }
-
-    /// The newest unit that nobody has got yet.
-    pub fn newest(&self) -> Option<&Arc<Unit>> {
-        self.queue.back().map(|numbered| &numbered.unit)
+    /// The unit that was pushed last, whatever waits before it: what a goodbye tells.
+    pub fn newest(&self) -> Option<&Numbered> {
+        self.queue.back()
     }
 
     /// Units that wait or are under way.

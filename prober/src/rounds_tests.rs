@@ -207,7 +207,11 @@ fn sleep_is_told_as_sleep() {
     world.rounds.step(later, Blind::Overrun);
     for path in world.told() {
         for run in &path.runs {
-            assert_eq!(run.outcome, Outcome::Unmeasured(Blind::Suspended), "{path:?}");
+            assert_eq!(
+                run.outcome,
+                Outcome::Unmeasured(Blind::Suspended),
+                "{path:?}"
+            );
         }
     }
 }

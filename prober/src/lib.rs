@@ -141,6 +141,22 @@ pub async fn run_with(
     Ok(())
 }
 
+/// Probes on a thread and runtime of its own, so that a busy exporter in the same process never
+/// makes it late. Ends with the shutdown; join the handle to see how.
+pub fn embedded(
+    cluster: Cluster,
+    probe: Probe,
+    clock: SharedClock,
+    shutdown: Shutdown,
+) -> std::io::Result<std::thread::JoinHandle<Result<(), RunError>>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    std::thread::Builder::new()
+        .name("prober".to_owned())
+        .spawn(move || runtime.block_on(run(&cluster, &probe, clock, shutdown)))
+}
+
 async fn sample_devices(
     device: String,
     clock: SharedClock,

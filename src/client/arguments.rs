@@ -9,7 +9,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use super::failure::{Failure, code};
 
 /// Commands that the design names and this version does not have.
-const PLANNED: &[&str] = &["gate", "once", "status", "explain", "demo"];
+const PLANNED: &[&str] = &["gate", "once", "status", "explain"];
 
 /// Watches the reachability of a private network and names the culprit.
 #[derive(Debug, Parser)]
@@ -28,6 +28,9 @@ pub(super) enum Command {
     /// Run the exporter: take reports in, judge, publish and page
     #[cfg(feature = "exporter")]
     Serve(ConfigFile),
+    /// Watch a small network on loopback break and recover
+    #[cfg(feature = "demo")]
+    Demo(super::demo::Args),
     /// Check a configuration file strictly, or print a complete one
     Check(CheckArguments),
     /// Write the recording and alerting rules, or check written ones

@@ -68,12 +68,17 @@ async fn run_exporter(
         .map_err(|error| Failure::from_error(error.exit_code(), &error))
 }
 
+/// How long the embedded prober may take to say goodbye.
+#[cfg(all(feature = "exporter", feature = "prober"))]
+const GOODBYE: std::time::Duration = std::time::Duration::from_secs(3);
+
 #[cfg(all(feature = "exporter", feature = "prober"))]
 async fn both(config: Config, clock: SharedClock, asked: Shutdown) -> Result<(), Failure> {
-    let (trigger, shutdown) = Shutdown::manual();
+    let (stop_prober, prober_told) = Shutdown::manual();
+    let (stop_exporter, exporter_told) = Shutdown::manual();
     let (told, ended) = tokio::sync::oneshot::channel();
     let prober = {
-        let (config, clock, shutdown) = (config.clone(), clock.clone(), shutdown.clone());
+        let (config, clock, shutdown) = (config.clone(), clock.clone(), prober_told);
         let prober = move || {
             let result = runtime(2)
                 .and_then(|runtime| runtime.block_on(run_prober(config, clock, shutdown)));
@@ -85,7 +90,7 @@ async fn both(config: Config, clock: SharedClock, asked: Shutdown) -> Result<(),
             .spawn(prober)
             .map_err(|error| unavailable("the prober's thread did not start", &error))?
     };
-    let exporter = run_exporter(config, clock, shutdown);
+    let exporter = run_exporter(config, clock, exporter_told);
     tokio::pin!(exporter);
     tokio::pin!(ended);
     let (mut served, mut probed) = (None, None);
@@ -94,7 +99,16 @@ async fn both(config: Config, clock: SharedClock, asked: Shutdown) -> Result<(),
         result = &mut exporter => served = Some(result),
         result = &mut ended => probed = Some(result),
     }
-    trigger.request();
+    stop_prober.request();
+    // The prober's last report goes through the exporter's ingest: the exporter stops after it.
+    if served.is_none() && probed.is_none() {
+        tokio::select! {
+            result = &mut exporter => served = Some(result),
+            result = &mut ended => probed = Some(result),
+            () = tokio::time::sleep(GOODBYE) => {}
+        }
+    }
+    stop_exporter.request();
     let served = match served {
         Some(result) => result,
         None => exporter.await,

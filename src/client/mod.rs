@@ -4,6 +4,8 @@ mod arguments;
 mod check;
 #[cfg(any(feature = "prober", feature = "exporter"))]
 mod daemon;
+#[cfg(feature = "demo")]
+mod demo;
 mod failure;
 pub(crate) mod panics;
 mod rules;
@@ -21,6 +23,8 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), F
         Some(Command::Probe(file)) => daemon::probe(&file.config),
         #[cfg(feature = "exporter")]
         Some(Command::Serve(file)) => daemon::serve(&file.config),
+        #[cfg(feature = "demo")]
+        Some(Command::Demo(arguments)) => demo::run(&arguments),
         Some(Command::Check(check)) => check::run(&check),
         Some(Command::Rules(arguments)) => rules::run(&arguments),
     }

@@ -204,8 +204,19 @@ mod tests {
 
     #[test]
     fn a_base_url_cannot_carry_a_template_or_a_quote() {
-        assert_eq!(base_url("https://w.example/x/").unwrap(), "https://w.example/x");
-        for bad in ["", "w.example", "ftp://x", "https://", "https://a b", "https://{{x}}", "https://a\"b"] {
+        assert_eq!(
+            base_url("https://w.example/x/").unwrap(),
+            "https://w.example/x"
+        );
+        for bad in [
+            "",
+            "w.example",
+            "ftp://x",
+            "https://",
+            "https://a b",
+            "https://{{x}}",
+            "https://a\"b",
+        ] {
             assert!(base_url(bad).is_err(), "{bad}");
         }
     }

@@ -206,9 +206,10 @@ fn a_daemon_warns_of_an_unknown_key_and_ends_cleanly_when_asked() {
     let up = lines.by_ref().find(|line| line.contains("serving"));
     assert!(up.is_some());
     let id = child.id().to_string();
+    // Twice at once, as timeout(1) does it: one wish.
     assert!(
         Command::new("kill")
-            .args(["-TERM", &id])
+            .args(["-TERM", &id, &id])
             .status()
             .unwrap()
             .success()

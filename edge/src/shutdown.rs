@@ -6,6 +6,7 @@ use std::io;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio::time::{Duration, Instant};
 
 /// Told to every task; clones see the same request.
 #[derive(Debug, Clone)]
@@ -46,8 +47,13 @@ impl Shutdown {
     }
 }
 
-/// A shutdown that SIGTERM or SIGINT requests; a second one ends the process at once with
-/// 128 + the signal's number, so that a person is never held by a slow goodbye.
+/// `timeout(1)` and some supervisors signal a process and then its group: two signals within
+/// milliseconds are one wish.
+const ONE_WISH: Duration = Duration::from_secs(1);
+
+/// A shutdown that SIGTERM or SIGINT requests; another one more than a second later ends the
+/// process at once with 128 + the signal's number, so that a person is never held by a slow
+/// goodbye.
 /// Must be called inside a tokio runtime.
 pub fn on_signals() -> io::Result<Shutdown> {
     let mut terminate = signal(SignalKind::terminate())?;
@@ -57,7 +63,13 @@ pub fn on_signals() -> io::Result<Shutdown> {
         let first = either(&mut terminate, &mut interrupt).await;
         tracing::info!(signal = first.1, "stopping");
         trigger.request();
-        let (number, name) = either(&mut terminate, &mut interrupt).await;
+        let asked = Instant::now();
+        let (number, name) = loop {
+            let again = either(&mut terminate, &mut interrupt).await;
+            if asked.elapsed() >= ONE_WISH {
+                break again;
+            }
+        };
         tracing::warn!(signal = name, "stopping at once: asked a second time");
         std::process::exit(128 + number);
     });

@@ -30,8 +30,17 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
         directory("probe.state_dir", probe.state_dir.as_deref(), &mut found);
     }
     if let Some(serve) = &config.serve {
-        let file = &serve.inventory.file;
-        inventory("serve.inventory.file", file, &config.cluster, &mut found);
+        if let Some(file) = &serve.inventory.file {
+            inventory("serve.inventory.file", file, &config.cluster, &mut found);
+        }
+        let kubernetes = serve.inventory.kubernetes.as_ref();
+        if let Some(file) = kubernetes.and_then(|k| k.kubeconfig.as_deref()) {
+            secret(
+                "serve.inventory.kubernetes.kubeconfig",
+                Some(file),
+                &mut found,
+            );
+        }
         for (index, token) in serve.tokens.iter().enumerate() {
             let path = format!("serve.tokens[{index}].file");
             secret(&path, Some(&token.file), &mut found);

@@ -17,6 +17,7 @@
 
 mod files;
 mod inventory;
+mod kubernetes;
 mod load;
 mod probe;
 mod problem;
@@ -28,6 +29,7 @@ mod tree;
 mod value;
 
 pub use self::inventory::read_inventory;
+pub use self::kubernetes::Kubernetes;
 pub use self::load::{ConfigError, Loaded, Warning, check, load, parse};
 pub use self::probe::{ExporterEndpoint, Probe};
 pub use self::problem::{Problem, Severity};

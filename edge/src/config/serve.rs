@@ -8,6 +8,7 @@ use std::time::Duration;
 use pnwatch_core::name::Vantage;
 use pnwatch_core::plan::Pace;
 
+use super::kubernetes::Kubernetes;
 use super::section::{FromSection, Section};
 use super::value::BaseUrl;
 
@@ -39,11 +40,13 @@ pub struct Listen {
     pub metrics: SocketAddr,
 }
 
-/// Where nodes, vantages and targets come from.
+/// Where nodes, vantages and targets come from: exactly one of the two.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InventorySource {
-    /// The inventory file.
-    pub file: PathBuf,
+    /// An inventory file.
+    pub file: Option<PathBuf>,
+    /// Or the objects of a Kubernetes cluster.
+    pub kubernetes: Option<Kubernetes>,
 }
 
 /// A token and the only vantage that it may speak for.
@@ -134,9 +137,22 @@ impl FromSection for Listen {
 
 impl FromSection for InventorySource {
     fn from_section(section: &mut Section<'_>) -> Option<Self> {
-        Some(Self {
-            file: section.required("file", "PATH")?,
-        })
+        let file: Option<PathBuf> = section.optional("file");
+        let kubernetes = section.optional("kubernetes");
+        match (section.has("file"), section.has("kubernetes")) {
+            (true, true) => section.refuse(
+                "kubernetes",
+                "`file` is there too, and two sources could contradict one another; keep one",
+            ),
+            (false, false) => {
+                section.refuse(
+                    "file",
+                    "required, but missing; write `file: PATH` or a `kubernetes` section",
+                );
+            }
+            _ => {}
+        }
+        (file.is_some() || kubernetes.is_some()).then_some(Self { file, kubernetes })
     }
 }
 

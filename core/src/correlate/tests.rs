@@ -428,6 +428,141 @@ fn hundreds_of_503_are_shedding() {
     assert!((seen.shedding[0].share - 20.0 / 155.0).abs() < 1e-6);
 }
 
+/// A timeline as data: rates per pod, and what must be said at its end.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Scenario {
+    #[serde(rename = "story")]
+    _story: String,
+    pods: Vec<ScenarioPod>,
+    steps: Vec<Step>,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ScenarioPod {
+    account: String,
+    node: String,
+    #[serde(default)]
+    fresh: bool,
+}
+
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Step {
+    for_s: u64,
+    public: Vec<f64>,
+    internal: f64,
+    #[serde(default)]
+    second_route: Vec<f64>,
+    #[serde(default)]
+    shed: Vec<f64>,
+    #[serde(default)]
+    path: Option<ScenarioPath>,
+    #[serde(default)]
+    demand: BTreeMap<String, f64>,
+    /// Which pods; all where it is empty.
+    #[serde(default)]
+    judge: Vec<usize>,
+    expect: Vec<String>,
+    #[serde(default)]
+    fault: Vec<Option<String>>,
+}
+
+#[derive(serde::Deserialize)]
+struct ScenarioPath {
+    reached: usize,
+    down: usize,
+}
+
+fn replay(name: &str, text: &str) {
+    let scenario: Scenario = serde_json::from_str(text).unwrap();
+    let pods: Vec<_> = scenario
+        .pods
+        .iter()
+        .map(|p| (p.account.as_str(), p.node.as_str()))
+        .collect();
+    let mut world = World::new(&pods);
+    for (pod, spec) in world.pods.iter_mut().zip(&scenario.pods) {
+        if spec.fresh {
+            pod.2.started = Some(1000.0 + 100_000.0);
+        }
+    }
+    for (n, step) in scenario.steps.iter().enumerate() {
+        let place = format!("{name}, step {n}");
+        assert_eq!(
+            step.internal, 212.0,
+            "{place}: the world's pods replicate at 212/s"
+        );
+        if let Some(path) = &step.path {
+            world.path(path.reached, path.down);
+        } else {
+            world.path = PathSight::default();
+        }
+        world.demand = step
+            .demand
+            .iter()
+            .map(|(a, jobs)| (account(a), Demand::Proven { jobs: *jobs }))
+            .collect();
+        for _ in 0..step.for_s / 5 {
+            for (pod, (_, _, scrape)) in world.pods.iter_mut().enumerate() {
+                let rate = |rates: &[f64]| rates.get(pod).copied().unwrap_or(0.0) * 5.0;
+                if rate(&step.second_route) > 0.0 {
+                    let route = scrape.routes.entry("/api/b".into()).or_default();
+                    route.total += rate(&step.second_route);
+                }
+                if rate(&step.shed) > 0.0 {
+                    let route = scrape.routes.entry("/api/a".into()).or_default();
+                    route.shed += rate(&step.shed);
+                }
+            }
+            world.run(5, &step.public);
+        }
+        let judged = if step.judge.is_empty() {
+            (0..pods.len()).collect()
+        } else {
+            step.judge.clone()
+        };
+        assert_eq!(judged.len(), step.expect.len(), "{place}");
+        for (i, pod) in judged.iter().enumerate() {
+            let seen = world.judge(*pod);
+            assert_eq!(
+                seen.verdict.as_label(),
+                step.expect[i],
+                "{place}, pod {pod}: {seen:?}"
+            );
+            let Some(fault) = step.fault.get(i) else {
+                continue;
+            };
+            let said = diagnoses(&seen, &Settings::default(), world.now());
+            let said = said.first().map(|d| d.fault.as_label());
+            assert_eq!(said, fault.as_deref(), "{place}, pod {pod}");
+        }
+    }
+}
+
+#[test]
+fn the_outages_and_incidents_are_judged_right() {
+    for (name, text) in [
+        (
+            "series stopped",
+            include_str!("scenarios/outage-series-stopped.json"),
+        ),
+        (
+            "series never born",
+            include_str!("scenarios/outage-series-never-born.json"),
+        ),
+        (
+            "F6",
+            include_str!("scenarios/f6-one-client-never-learned.json"),
+        ),
+        ("F14", include_str!("scenarios/f14-controller-rollout.json")),
+        ("F16", include_str!("scenarios/f16-shedding.json")),
+    ] {
+        replay(name, text);
+    }
+}
+
 proptest! {
     #[test]
     fn no_black_hole_without_proof(

@@ -35,7 +35,7 @@ pub struct PodTarget {
     pub instance: Instance,
     /// Behind which node; `None` = not known, and then it is no witness.
     pub node: Option<Node>,
-    /// Where its metrics are, over the overlay; `None` = by PromQL alone.
+    /// Where its metrics are, over the overlay; `None` = by a query alone.
     pub url: Option<String>,
 }
 

@@ -211,7 +211,7 @@ impl Prometheus {
                 let pod = one.metric.get(&self.settings.pod_label)?;
                 let seconds: f64 = one.value.1.parse().ok()?;
                 (seconds.is_finite() && seconds > 0.0)
-                    .then(|| (pod.as_str(), (seconds * 1e3) as u64))
+                    .then_some((pod.as_str(), (seconds * 1e3) as u64))
             })
             .collect()
     }

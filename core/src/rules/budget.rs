@@ -141,11 +141,13 @@ fn lease_low(settings: &Settings, form: Form, severity: Severity) -> Alerting {
         format!("{remaining} / {duration} < {share}")
     };
     let condition = if severity == Severity::Critical {
+        let remaining_low = LEASE_CRITICAL_REMAINING.as_secs();
+        // In a shorter lease the half hour is more than the warning's share: it says nothing.
+        let long_lease = remaining_low * 1000 / u64::from(LEASE_WARNING_PERMILLE);
         format!(
-            "(\n    {}\n    or\n    ({} and {remaining} < {})\n  )",
+            "(\n    {}\n    or\n    ({} and {remaining} < {remaining_low} and {duration} > {long_lease})\n  )",
             below(LEASE_CRITICAL_PERMILLE),
             below(LEASE_WARNING_PERMILLE),
-            LEASE_CRITICAL_REMAINING.as_secs()
         )
     } else {
         below(LEASE_WARNING_PERMILLE)

@@ -1,0 +1,10 @@
+//! Rules, routes and runbooks: everything that must have a partner has one, and real promtool,
+//! amtool and Alertmanager agree. A tool that is missing is a failure, never a skip.
+
+mod alertmanager;
+mod files;
+mod labels;
+mod lint;
+mod partners;
+mod promtool;
+mod routes;

@@ -6,7 +6,7 @@
 //! not answered by [`Settings::length`] is [`Mode::Down`]: normal pace, one connection at a time.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::outcome::Outcome;
 use crate::schedule::{CheckId, Probe};
@@ -67,6 +67,8 @@ pub struct Bursts {
     members: BTreeMap<CheckId, Member>,
     /// Checks by group: a node, or a neighbour on its own.
     groups: BTreeMap<String, Vec<CheckId>>,
+    /// Who is in a burst, by its end.
+    open: BTreeSet<(Tick, CheckId)>,
 }
 
 impl Bursts {
@@ -76,6 +78,7 @@ impl Bursts {
             settings,
             members: BTreeMap::new(),
             groups: BTreeMap::new(),
+            open: BTreeSet::new(),
         }
     }
 
@@ -83,6 +86,7 @@ impl Bursts {
     pub fn set(&mut self, checks: impl IntoIterator<Item = (CheckId, String, Probe)>) {
         let mut old = core::mem::take(&mut self.members);
         self.groups.clear();
+        self.open.clear();
         for (id, group, probe) in checks {
             self.groups.entry(group.clone()).or_default().push(id);
             let kept = old.remove(&id).filter(|m| m.probe == probe);
@@ -90,6 +94,9 @@ impl Bursts {
                 .map_or((Mode::Normal, Tick::default(), Tick::default()), |m| {
                     (m.mode, m.since, m.until)
                 });
+            if mode == Mode::Burst {
+                self.open.insert((until, id));
+            }
             let member = Member {
                 group,
                 probe,
@@ -116,6 +123,7 @@ impl Bursts {
         match (outcome, member.mode) {
             (Outcome::Reached, Mode::Burst | Mode::Down) if start >= member.since => {
                 member.mode = Mode::Normal;
+                self.open.remove(&(member.until, id));
                 changes.push(Change {
                     id,
                     mode: Mode::Normal,
@@ -165,6 +173,7 @@ impl Bursts {
             // A companion has not missed yet: its next success ends its part.
             member.since = if *id == missed { start } else { now };
             member.until = until;
+            self.open.insert((until, *id));
             changes.push(Change {
                 id: *id,
                 mode: Mode::Burst,
@@ -174,11 +183,15 @@ impl Bursts {
 
     /// Ends bursts whose time is up.
     pub fn expire(&mut self, now: Tick, changes: &mut Vec<Change>) {
-        for (id, member) in &mut self.members {
-            if member.mode == Mode::Burst && member.until <= now {
+        while let Some((until, id)) = self.open.first().copied() {
+            if until > now {
+                return;
+            }
+            self.open.pop_first();
+            if let Some(member) = self.members.get_mut(&id) {
                 member.mode = Mode::Down;
                 changes.push(Change {
-                    id: *id,
+                    id,
                     mode: Mode::Down,
                 });
             }
@@ -187,8 +200,7 @@ impl Bursts {
 
     /// When [`Bursts::expire`] has something to do.
     pub fn next_deadline(&self) -> Option<Tick> {
-        let open = self.members.values().filter(|m| m.mode == Mode::Burst);
-        open.map(|m| m.until).min()
+        self.open.first().map(|(until, _)| *until)
     }
 
     /// How `id` is paced.

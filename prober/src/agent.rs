@@ -45,7 +45,7 @@ pub enum News {
         /// The number of the exporter.
         from: usize,
         /// Its plan, validated.
-        plan: Plan,
+        plan: Box<Plan>,
     },
     /// A report arrived, or did not.
     Sent {
@@ -232,7 +232,7 @@ impl<E: Engine> Agent<E> {
                     tracing::info!(exporter = exporter.transport.name(), id = %plan.id, first = none,
                         targets = plan.targets.len(), nodes = plan.nodes.len(),
                         neighbours = plan.neighbours.len(), added, removed, "plan");
-                    exporter.plan = Some(plan);
+                    exporter.plan = Some(*plan);
                 }
                 self.replan();
                 self.keep_plan();
@@ -242,7 +242,11 @@ impl<E: Engine> Agent<E> {
                 let Some(exporter) = self.exporters.get_mut(to) else {
                     return;
                 };
-                exporter.outbox.done(keep, retry_at);
+                if keep || error.is_none() {
+                    exporter.outbox.done(keep, retry_at);
+                } else {
+                    exporter.outbox.give_up();
+                }
                 if error.is_none() {
                     self.counters.reports += 1;
                     if exporter.said.take().is_some() {

@@ -111,31 +111,6 @@ impl Checklist {
     }
 }
 
-impl PartialEq for Ask {
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Arp(a), Self::Arp(b)) => a == b,
-            (Self::Control(a), Self::Control(b)) => a == b,
-            (
-                Self::Up {
-                    to: a,
-                    request: b,
-                    tenant: c,
-                },
-                Self::Up {
-                    to: x,
-                    request: y,
-                    tenant: z,
-                },
-            ) => (a, b, c) == (x, y, z),
-            (Self::Ready { to: a, request: b }, Self::Ready { to: x, request: y }) => {
-                (a, b) == (x, y)
-            }
-            _ => false,
-        }
-    }
-}
-
 fn of_plan<'a>(plan: &'a Plan, agent: &'a str) -> impl Iterator<Item = Check> + 'a {
     let pace = plan.pace;
     let millis = Duration::from_millis;

@@ -45,7 +45,7 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Reads it from the kernel (proc_pid_status(5), `CLOCK_PROCESS_CPUTIME_ID`).
+    /// Reads it from the kernel (`proc_pid_status(5)`, `CLOCK_PROCESS_CPUTIME_ID`).
     pub fn read() -> Self {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
         let kib: u64 = status

@@ -102,7 +102,7 @@ pub fn read(device: &str, plane: &str) -> Option<DeviceReport> {
     })
 }
 
-/// The device of the default route, which carries everything but the PN (proc_pid_net(5)).
+/// The device of the default route, which carries everything but the PN (`proc_pid_net(5)`).
 pub fn default_route_device() -> Option<String> {
     parse_default_route(&fs::read_to_string("/proc/net/route").ok()?)
 }

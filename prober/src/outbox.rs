@@ -13,7 +13,7 @@ use pnwatch_core::time::Tick;
 use crate::evidence::Unit;
 
 /// Evidence older than this when it is sent is history: counted, never judged by.
-pub const HISTORY: Duration = Duration::from_secs(60);
+pub const HISTORY: Duration = Duration::from_mins(1);
 /// Units that are kept whole; older ones lose their successes.
 pub const WHOLE: usize = 120;
 /// Units that are kept at all: ten minutes at one a second.
@@ -80,7 +80,15 @@ impl Outbox {
         Some((next, self.queue.len() == 1))
     }
 
-    /// The unit that was under way arrived (or never will: `keep` is false).
+    /// The unit that was under way will never be accepted.
+    pub fn give_up(&mut self) {
+        if let Some(lost) = self.queue.front() {
+            self.dropped += lost.unit.outcomes();
+        }
+        self.done(false, Tick::default());
+    }
+
+    /// The unit that was under way arrived, or is to be kept and sent again.
     pub fn done(&mut self, keep: bool, retry_at: Tick) {
         self.under_way = false;
         if keep {

@@ -15,7 +15,7 @@ use pnwatch_core::plan::{Pace, Plan};
 use pnwatch_edge::config::read_inventory;
 use tokio::sync::mpsc;
 
-use crate::agent::News;
+use crate::agent::{News, REPORT_EVERY};
 use crate::transport::{PLAN_WAIT, Transport, TransportError};
 
 /// Largest plan file that is read.
@@ -36,6 +36,7 @@ pub async fn follow(
     let mut pause = SHORTEST_PAUSE;
     let mut said: Option<String> = None;
     loop {
+        let asked = tokio::time::Instant::now();
         // The first answer must not wait: an exporter that is just starting has a plan or none.
         let wait = if have.is_some() {
             PLAN_WAIT
@@ -52,15 +53,22 @@ pub async fn follow(
                 }
                 said = None;
                 have = Some(plan.id.clone());
+                let plan = Box::new(plan);
                 if news.send(News::Plan { from, plan }).await.is_err() {
                     return;
                 }
+                // Whatever the exporter does, we do not ask faster than this.
+                tokio::time::sleep_until(asked + SHORTEST_PAUSE).await;
             }
             Ok(None) => {
                 said = None;
-                if have.is_none() {
-                    tokio::time::sleep(SHORTEST_PAUSE).await;
-                }
+                // One that does not hold the request is asked at the pace of reports.
+                let pause = if have.is_none() {
+                    SHORTEST_PAUSE
+                } else {
+                    REPORT_EVERY
+                };
+                tokio::time::sleep_until(asked + pause).await;
             }
             Err(error) => {
                 complain(&mut said, transport.name(), &error.to_string());

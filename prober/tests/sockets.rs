@@ -2,6 +2,8 @@
 //!
 //! One engine, one check at a time, and its outcome: the table of socket causes, repeated.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
+
 mod support;
 
 use std::sync::Arc;
@@ -470,4 +472,33 @@ fn a_leg_without_an_address_measures_nothing() {
         outcomes,
         [blind(Layer::Tcp), blind(Layer::Tcp), blind(Layer::Arp)]
     );
+}
+
+/// A thread without `CAP_NET_RAW` stands for a process without it.
+#[test]
+fn without_the_privilege_arp_is_blind_and_tcp_goes_on() {
+    let pair = Pair::new();
+    pair.serve_on_node(|| async {
+        std::mem::forget(Peer::http_on("0.0.0.0:31001", 200, "{}").await);
+    });
+    let leg = leg(&pair);
+    let (arp, tcp, available) = Pair::inside(&pair.own, async move {
+        let none = rustix::thread::CapabilitySet::empty();
+        let sets = rustix::thread::CapabilitySets {
+            effective: none,
+            permitted: none,
+            inheritable: none,
+        };
+        rustix::thread::set_capabilities(None, sets).unwrap();
+        let mut bench = Bench::new(&leg);
+        let arp = bench.check(Ask::Arp(NODE.into())).await;
+        let tcp = bench.check(up(31001)).await;
+        (arp, tcp, bench.engine.arp_available())
+    });
+    assert_eq!(
+        last(&arp),
+        (Layer::Arp, Outcome::Unmeasured(Blind::NoPrivilege))
+    );
+    assert_eq!(last(&tcp), (Layer::Http, Outcome::Reached));
+    assert_eq!(available, Some(false));
 }

@@ -5,15 +5,15 @@ use super::*;
 const OWN: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 11);
 const PEER: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 2);
 
-fn queued(code: u8, offender: Ipv4Addr) -> Option<Queued> {
-    Some(Queued {
+fn icmp_of(code: u8, offender: Ipv4Addr) -> Queued {
+    Queued {
         errno: libc::EHOSTUNREACH,
         origin: Origin::Icmp {
             kind: 3,
             code,
             offender: Some(offender),
         },
-    })
+    }
 }
 
 #[test]
@@ -25,37 +25,43 @@ fn the_table_of_handshake_errors() {
             ECONNREFUSED,
             130,
             0,
-            queued(3, PEER),
+            Some(icmp_of(3, PEER)),
             Cause::PortUnreachable,
         ),
         (
             EHOSTUNREACH,
             200,
             0,
-            queued(1, PEER),
+            Some(icmp_of(1, PEER)),
             Cause::HostUnreachable,
         ),
         (
             EHOSTUNREACH,
             200,
             0,
-            queued(13, PEER),
+            Some(icmp_of(13, PEER)),
             Cause::AdminProhibited,
         ),
         (
             EHOSTUNREACH,
             200,
             0,
-            queued(10, PEER),
+            Some(icmp_of(10, PEER)),
             Cause::AdminProhibited,
         ),
-        (ENETUNREACH, 200, 0, queued(0, PEER), Cause::NetUnreachable),
+        (
+            ENETUNREACH,
+            200,
+            0,
+            Some(icmp_of(0, PEER)),
+            Cause::NetUnreachable,
+        ),
         (EHOSTUNREACH, 3_060_000, 0, None, Cause::NeighbourUnresolved),
         (
             EHOSTUNREACH,
             40_000,
             0,
-            queued(1, OWN),
+            Some(icmp_of(1, OWN)),
             Cause::NeighbourUnresolved,
         ),
         (EHOSTUNREACH, 20, 0, None, Cause::RouteMissing),
@@ -128,7 +134,7 @@ fn the_error_queue_reads_as_the_kernel_writes_it() {
     bytes.extend([2, 3, 13, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
     bytes.extend((libc::AF_INET as u16).to_ne_bytes());
     bytes.extend([0, 0, 172, 16, 0, 2]);
-    assert_eq!(decode_extended_error(&bytes), queued(13, PEER));
+    assert_eq!(decode_extended_error(&bytes), Some(icmp_of(13, PEER)));
 }
 
 proptest! {

@@ -69,8 +69,7 @@ pub fn reply(frame: &[u8]) -> Option<Reply> {
 }
 
 fn pnet_mac(mac: Mac) -> MacAddr {
-    let [a, b, c, d, e, f] = mac.0;
-    MacAddr::new(a, b, c, d, e, f)
+    MacAddr::from(mac.0)
 }
 
 #[cfg(test)]

@@ -28,7 +28,7 @@ use crate::link::Leg;
 pub use sockets::Sockets;
 
 /// What is asked of the network.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ask {
     /// Who has this address?
     Arp(Ipv4Addr),

@@ -14,7 +14,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// Events taken in one call.
-const ROUND: usize = 256;
+const ROUND: u16 = 256;
 
 /// An epoll set.
 #[derive(Debug)]
@@ -59,13 +59,19 @@ impl Poller {
 
     /// Appends the tokens of sockets with news; whether there may be more.
     pub fn poll(&self, tokens: &mut Vec<u64>) -> io::Result<bool> {
-        let mut events = [libc::epoll_event { events: 0, u64: 0 }; ROUND];
+        let mut events = [libc::epoll_event { events: 0, u64: 0 }; ROUND as usize];
         // SAFETY: `events` has room for ROUND entries and outlives the call; no waiting.
-        let count =
-            unsafe { libc::epoll_wait(self.set.as_raw_fd(), events.as_mut_ptr(), ROUND as i32, 0) };
+        let count = unsafe {
+            libc::epoll_wait(
+                self.set.as_raw_fd(),
+                events.as_mut_ptr(),
+                i32::from(ROUND),
+                0,
+            )
+        };
         let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
         tokens.extend(events.iter().take(count).map(|event| event.u64));
-        Ok(count == ROUND)
+        Ok(count == usize::from(ROUND))
     }
 }
 

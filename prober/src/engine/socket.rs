@@ -105,6 +105,7 @@ fn receive(
         let mut header = libc::CMSG_FIRSTHDR(&raw const message);
         while let Some(found) = header.as_ref() {
             let head = libc::CMSG_LEN(0) as usize;
+            #[allow(clippy::unnecessary_cast, reason = "not usize in every C library")]
             let length = (found.cmsg_len as usize).saturating_sub(head);
             let data = core::slice::from_raw_parts(libc::CMSG_DATA(header), length);
             each(found.cmsg_level, found.cmsg_type, data);

@@ -129,7 +129,7 @@ pub fn account(port: u16) -> Subject {
 }
 
 impl Transport for Exporter {
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "test exporter"
     }
 

@@ -4,7 +4,9 @@
     dead_code,
     unreachable_pub,
     missing_docs,
-    reason = "each test file uses its part"
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "tests: each file uses its part, and fails by panicking"
 )]
 
 pub mod exporter;
@@ -83,7 +85,7 @@ pub fn settings(probed: &Probed, state_dir: Option<&Path>) -> Settings {
 }
 
 /// Starts the prober on this runtime (and so in this thread's namespace).
-pub async fn start(probed: Probed, exporters: &[&Exporter], state_dir: Option<&Path>) -> Running {
+pub fn start(probed: Probed, exporters: &[&Exporter], state_dir: Option<&Path>) -> Running {
     let settings = settings(&probed, state_dir);
     let transports: Vec<Arc<dyn Transport>> = exporters
         .iter()

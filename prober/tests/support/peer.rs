@@ -63,7 +63,7 @@ impl Peer {
     }
 
     /// Bound, but not listening.
-    pub async fn refusing() -> Self {
+    pub fn refusing() -> Self {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = v4(socket.local_addr().unwrap());

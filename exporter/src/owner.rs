@@ -172,6 +172,7 @@ pub struct Owner {
     transitions: broadcast::Sender<Arc<Transition>>,
     basis: watch::Sender<Arc<Basis>>,
     snapshot: Option<(Tick, Arc<Snapshot>)>,
+    tap: Option<mpsc::Sender<Arc<Report>>>,
 }
 
 impl Owner {
@@ -198,8 +199,17 @@ impl Owner {
             transitions,
             basis,
             snapshot: None,
+            tap: None,
         };
         (owner, handle)
+    }
+
+    /// Every report that the engine takes from now on, for who counts its events. A reader
+    /// that falls [`QUEUE`] reports behind misses some: judging never waits for counting.
+    pub fn tap(&mut self) -> mpsc::Receiver<Arc<Report>> {
+        let (tap, reports) = mpsc::channel(QUEUE);
+        self.tap = Some(tap);
+        reports
     }
 
     /// Runs until the shutdown.
@@ -261,6 +271,11 @@ impl Owner {
                 let applied = self.engine.apply(&report, now);
                 if matches!(applied, Applied::Fresh | Applied::History) {
                     self.checks.add(&report, self.engine.inventory());
+                    if let Some(tap) = &self.tap
+                        && tap.try_send(Arc::new(*report)).is_err()
+                    {
+                        tracing::warn!("a report is missing from the budgets: too many at once");
+                    }
                 }
                 *changed = true;
                 return Some(Answer::Applied(to, applied));

@@ -12,9 +12,11 @@
 //! again every ten seconds and then writes everything that is missing. Both are said loudly
 //! ([`Status`]).
 
+mod keeper;
 mod pending;
 mod schema;
 mod store;
+mod task;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -27,8 +29,10 @@ use pnwatch_core::slo::{Book, Changes};
 use pnwatch_core::time::Timestamp;
 use pnwatch_edge::clock::SharedClock;
 
+pub use self::keeper::{Keeper, Turn};
 use self::pending::{Mailbox, Pending};
 use self::store::{OpenError, Store};
+pub use self::task::keep;
 use self::writer::Writer;
 
 /// Name of the file in `serve.state_dir`.
@@ -155,6 +159,12 @@ impl Ledger {
     /// How the ledger is.
     pub fn status(&self) -> Status {
         self.mailbox.status(|status| status.clone())
+    }
+
+    /// Whether everything has to be saved anew; says so once.
+    pub fn take_wants_everything(&self) -> bool {
+        self.mailbox
+            .status(|status| std::mem::take(&mut status.wants_everything))
     }
 
     /// Waits until all that was saved is on disk; `false` if it was not within `patience`.

@@ -33,7 +33,7 @@ fn key(name: &str) -> SeriesKey {
     SeriesKey::reachability(Account::new(name).unwrap(), VantageKind::Host)
 }
 
-fn finding(number: u64) -> Finding {
+pub(super) fn finding(number: u64) -> Finding {
     let at = Timestamp::from_unix_seconds(EPOCH + number);
     Finding {
         id: format!("node-n-{number}"),

@@ -1,0 +1,322 @@
+//! Keeps the books: events from reports in, charges, burning budgets and saves out.
+//!
+//! Plain state, owned by whoever sees the reports and the open findings. Call
+//! [`Keeper::report`] for every report that the engine took, [`Keeper::turn`] once a second
+//! and after every transition.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use pnwatch_core::diagnosis::Diagnosis;
+use pnwatch_core::diagnosis::table::Named;
+use pnwatch_core::fault::{Blame, Confidence, Fault, Severity};
+use pnwatch_core::finding::{Evidence, Finding};
+use pnwatch_core::inventory::{AccountTarget, Inventory};
+use pnwatch_core::name::VantageKind;
+use pnwatch_core::outcome::{Cause, Layer, Outcome};
+use pnwatch_core::slo::{
+    Book, Charge, Event, Maintenance, Measure, PendingBad, Policy, SeriesKey, burning,
+};
+use pnwatch_core::subject::Subject;
+use pnwatch_core::time::{Now, Tick};
+use pnwatch_core::wire::{PathReport, Report};
+
+use super::Save;
+
+/// How long a bad event waits for a finding: confirmation, naming and a report's way, amply.
+const CLAIM: Duration = Duration::from_secs(15);
+/// Longest drain in a rollout of the cache; what drains longer counts.
+const LONGEST_DRAIN: Duration = Duration::from_secs(260);
+
+/// Keeps the books.
+#[derive(Debug)]
+pub struct Keeper {
+    /// The budgets.
+    pub book: Book,
+    policy: Policy,
+    maintenance: Vec<Maintenance>,
+    /// Endpoints that said draining, and until when that excuses them.
+    draining: BTreeMap<Subject, Tick>,
+    saved: Vec<Finding>,
+}
+
+/// What a turn brought.
+#[derive(Debug)]
+pub struct Turn {
+    /// What is to be saved.
+    pub save: Save,
+    /// Budgets that burn, for [`pnwatch_core::engine::Engine::set_external`].
+    pub burning: Vec<Diagnosis>,
+}
+
+impl Keeper {
+    /// Goes on with a restored book.
+    pub fn new(book: Book, policy: Policy, maintenance: Vec<Maintenance>) -> Self {
+        Self {
+            book,
+            policy,
+            maintenance,
+            draining: BTreeMap::new(),
+            saved: Vec::new(),
+        }
+    }
+
+    /// Enters the events of a report that the engine took.
+    pub fn report(&mut self, report: &Report, inventory: &Inventory, now: Now) {
+        self.note_draining(report, now);
+        let subjects: BTreeSet<&Subject> = report.paths.iter().map(|p| &p.subject).collect();
+        for subject in subjects {
+            let Some(target) = inventory.targets.get(subject) else {
+                continue;
+            };
+            let of = |layer| {
+                let mut paths = report.paths.iter();
+                paths.find(|p| p.layer == layer && &p.subject == subject)
+            };
+            let events = Events::of(of(Layer::Tcp), of(Layer::Http), self.policy.fast);
+            // What a spool brings back belongs to when it was seen.
+            let age = Duration::from_micros(events.age_us);
+            let then = Now {
+                tick: now.tick.before(age),
+                wall: now.wall.before(age),
+            };
+            self.enter(report, target, &events, then);
+        }
+    }
+
+    fn enter(&mut self, report: &Report, target: &AccountTarget, events: &Events, now: Now) {
+        let kind = report.vantage.kind();
+        let key = SeriesKey::reachability(target.account.clone(), kind);
+        let excused = self.excused(target, now);
+        for (event, count) in [
+            (Event::Good, events.good),
+            (Event::Unmeasured, events.unmeasured),
+        ] {
+            if count > 0 {
+                self.book.record(&key, event, count, now);
+            }
+        }
+        if events.bad > 0 && excused {
+            self.book.record(&key, Event::Excused, events.bad, now);
+        } else if events.bad > 0 {
+            self.book.record_bad(&key, &report.vantage, events.bad, now);
+        }
+        // A VM's clock and NAT would be measured, not the PN: latency is promised to hosts.
+        if kind == VantageKind::Host && events.fast + events.slow > 0 {
+            let key = SeriesKey::Account {
+                account: target.account.clone(),
+                kind,
+                measure: Measure::Latency,
+            };
+            self.book.record(&key, Event::Good, events.fast, now);
+            let slow = if excused { Event::Excused } else { Event::Bad };
+            self.book.record(&key, slow, events.slow, now);
+        }
+    }
+
+    fn note_draining(&mut self, report: &Report, now: Now) {
+        for ready in &report.ready {
+            if ready.ready {
+                self.draining.remove(&ready.subject);
+            } else if ready.draining {
+                let since = now.tick.before(Duration::from_micros(ready.age_us));
+                // Said again, it lasts no longer.
+                self.draining
+                    .entry(ready.subject.clone())
+                    .or_insert_with(|| since.after(LONGEST_DRAIN));
+            }
+        }
+    }
+
+    /// Whether bad events of `target` are excused at `now`.
+    fn excused(&self, target: &AccountTarget, now: Now) -> bool {
+        let told = target.excuse.as_ref().is_some_and(|e| now.wall < e.until);
+        let drains = self
+            .draining
+            .get(&target.subject())
+            .is_some_and(|until| now.tick < *until);
+        let planned = self
+            .maintenance
+            .iter()
+            .any(|window| window.covers(&target.account, &target.node, now.wall));
+        told || drains || planned
+    }
+
+    /// Charges what findings explain, judges the budgets, collects what is to be saved.
+    pub fn turn(&mut self, open: &[Finding], inventory: &Inventory, now: Now) -> Turn {
+        self.draining
+            .retain(|subject, _| inventory.targets.contains_key(subject));
+        self.book.claim(now, CLAIM, |bad| {
+            let finding = open.iter().find(|finding| explains(finding, bad, now))?;
+            Some(Charge {
+                blame: finding.identity.blame,
+                subject: finding.identity.subject.clone(),
+            })
+        });
+        let keys: Vec<SeriesKey> = self.book.keys().cloned().collect();
+        let mut worst: BTreeMap<_, Diagnosis> = BTreeMap::new();
+        for key in keys {
+            let SeriesKey::Account { account, kind, .. } = &key else {
+                continue;
+            };
+            // Checks from cluster nodes take another policy path: they prove nothing.
+            if !kind.is_client() {
+                continue;
+            }
+            let Some(burn) = burning(&self.book, &self.policy, &key, now) else {
+                continue;
+            };
+            let said = diagnosis(&key, &burn.evidence, burn.severity, now);
+            let louder = worst
+                .get(account)
+                .is_none_or(|other| other.severity < said.severity);
+            if louder {
+                worst.insert(account.clone(), said);
+            }
+        }
+        let findings = (self.saved != open).then(|| open.to_vec());
+        if let Some(open) = &findings {
+            self.saved.clone_from(open);
+        }
+        Turn {
+            save: Save {
+                changes: self.book.take_changes(now),
+                findings,
+            },
+            burning: worst.into_values().collect(),
+        }
+    }
+
+    /// Everything, for a ledger that began a new file ([`super::Status::wants_everything`]).
+    pub fn everything(&mut self, open: &[Finding], now: Now) -> Save {
+        self.saved = open.to_vec();
+        Save {
+            changes: self.book.everything(now),
+            findings: Some(open.to_vec()),
+        }
+    }
+}
+
+fn diagnosis(key: &SeriesKey, evidence: &str, severity: Severity, now: Now) -> Diagnosis {
+    let named = Named {
+        fault: Fault::BudgetBurn,
+        severity,
+        confidence: Confidence::Medium,
+    };
+    let (account, from) = match key {
+        SeriesKey::Account { account, kind, .. } => (Some(account), kind.as_label()),
+        SeriesKey::Charged { .. } => (None, ""),
+    };
+    let name = account.map_or("", |a| a.as_str());
+    let mut diagnosis = Diagnosis::new(Blame::Account, name, named, now.tick);
+    diagnosis.summary =
+        format!("account {name}: the error budget burns, seen from {from}s; {evidence}");
+    diagnosis.evidence = vec![Evidence {
+        layer: None,
+        vantage: None,
+        text: format!("{key}: {evidence}"),
+        seen_at: now.wall,
+    }];
+    diagnosis.account = account.cloned();
+    diagnosis.accounts = account.cloned().into_iter().collect();
+    diagnosis
+}
+
+/// Whether an open finding explains a bad event: it speaks of that vantage and that account,
+/// and the event is not older than the fault.
+fn explains(finding: &Finding, bad: &PendingBad, now: Now) -> bool {
+    let SeriesKey::Account { account, .. } = &bad.key else {
+        return false;
+    };
+    // These are told *from* the events or from counters: they explain nothing.
+    let told_from_events = matches!(
+        finding.fault,
+        Fault::BudgetBurn | Fault::TrafficSilent | Fault::NotDispatched
+    );
+    if told_from_events || finding.closed_at.is_some() || finding.severity == Severity::Info {
+        return false;
+    }
+    let slack = Duration::from_secs(2);
+    if now.wall_at(bad.at).after(slack) < finding.started_at {
+        return false;
+    }
+    let named = |host: &pnwatch_core::name::Host| bad.vantage.host() == Some(host);
+    let vantage = match finding.identity.blame {
+        Blame::Host | Blame::Vantage => {
+            finding.host.as_ref().is_some_and(named) || finding.vantages.contains(&bad.vantage)
+        }
+        _ => finding.vantages.is_empty() || finding.vantages.contains(&bad.vantage),
+    };
+    let about = finding.account.as_ref() == Some(account)
+        || finding.accounts.contains(account)
+        || (finding.account.is_none() && finding.accounts.is_empty());
+    vantage && about
+}
+
+/// Events of one endpoint in one report.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Events {
+    good: u32,
+    bad: u32,
+    unmeasured: u32,
+    fast: u32,
+    slow: u32,
+    /// Age of the newest check, microseconds.
+    age_us: u64,
+}
+
+impl Events {
+    /// One check is one event although it is told per layer: good by HTTP (by TCP where there
+    /// is no HTTP); a failed handshake counts once, also where the HTTP layer repeats it.
+    fn of(tcp: Option<&PathReport>, http: Option<&PathReport>, fast: Duration) -> Self {
+        let runs = |path: Option<&PathReport>| path.map_or(&[][..], |p| &p.runs).to_vec();
+        let (tcp, http) = (runs(tcp), runs(http));
+        let applies = http.iter().any(|r| r.outcome != Outcome::NotApplicable);
+        let sum = |runs: &[pnwatch_core::wire::Run], take: fn(Outcome) -> bool| {
+            let counts = runs.iter().filter(|r| take(r.outcome)).map(|r| r.count);
+            counts.fold(0_u32, u32::saturating_add)
+        };
+        let reached = |o: Outcome| o == Outcome::Reached;
+        let blind = |o: Outcome| matches!(o, Outcome::Unmeasured(_));
+        let handshake = |o: Outcome| o.cause().is_some_and(|c| !after_handshake(c));
+        let answer = |o: Outcome| o.cause().is_some_and(after_handshake);
+        let layer = if applies { &http } else { &tcp };
+        let mut events = Self {
+            good: sum(layer, reached),
+            bad: sum(&http, answer)
+                .saturating_add(sum(&tcp, |o| o.cause().is_some()).max(sum(&http, handshake))),
+            unmeasured: sum(&tcp, blind).max(sum(&http, blind)),
+            ..Self::default()
+        };
+        let ages = tcp.iter().chain(&http).map(|r| r.last_age_us);
+        events.age_us = ages.min().unwrap_or(0);
+        for rtt in http.iter().flat_map(|run| &run.rtt_us) {
+            if Duration::from_micros(u64::from(*rtt)) <= fast {
+                events.fast = events.fast.saturating_add(1);
+            } else {
+                events.slow = events.slow.saturating_add(1);
+            }
+        }
+        events
+    }
+}
+
+/// Whether a check failed with this cause only after the connection stood.
+fn after_handshake(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::ConnectionReset
+            | Cause::ConnectionClosed
+            | Cause::NoFirstByte
+            | Cause::TransferStalled
+            | Cause::NotHttp
+            | Cause::Http4xx
+            | Cause::Http5xx
+            | Cause::WrongTenant
+            | Cause::TlsFailed
+    )
+}
+
+#[cfg(test)]
+#[path = "keeper_tests.rs"]
+mod tests;

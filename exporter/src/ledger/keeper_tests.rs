@@ -1,0 +1,214 @@
+use pnwatch_core::inventory::InventoryFile;
+use pnwatch_core::name::{Account, Cluster, Vantage};
+use pnwatch_core::time::Timestamp;
+use pnwatch_core::wire::{REPORT_VERSION, ReadyReport, Run};
+
+use super::*;
+use crate::ledger::tests::finding;
+
+fn at(second: u64) -> Now {
+    Now {
+        tick: Tick::from_millis((1000 + second) * 1000),
+        wall: Timestamp::from_unix_seconds(1_780_000_000 + second),
+    }
+}
+
+fn inventory() -> Inventory {
+    let file: InventoryFile = serde_json::from_value(serde_json::json!({
+        "pn_cidr": "172.16.0.0/22",
+        "nodes": [{ "name": "n", "address": "172.16.0.2" }],
+        "targets": [{ "account": "a", "instance": "kura-a", "node": "n", "address": "172.16.0.2", "port": 30001 }]
+    }))
+    .unwrap();
+    file.into_inventory(Cluster::new("test").unwrap()).unwrap()
+}
+
+fn subject() -> Subject {
+    "account:a/kura-a/nodeport".parse().unwrap()
+}
+
+fn path(layer: Layer, outcome: &str, count: u32) -> PathReport {
+    PathReport {
+        subject: subject(),
+        layer,
+        runs: vec![Run {
+            outcome: Outcome::from_word(outcome),
+            count,
+            first_age_us: 0,
+            last_age_us: 0,
+            rtt_us: Vec::new(),
+            kernel_rtt_us: Vec::new(),
+        }],
+        mac: None,
+    }
+}
+
+fn report(vantage: &str, paths: Vec<PathReport>) -> Report {
+    Report {
+        version: REPORT_VERSION,
+        cluster: Cluster::new("test").unwrap(),
+        vantage: vantage.parse().unwrap(),
+        boot_id: "b".into(),
+        seq: 1,
+        plan_id: None,
+        sent_at: Timestamp::default(),
+        stopping: false,
+        history: false,
+        paths,
+        link: None,
+        ready: Vec::new(),
+        counters: Vec::new(),
+        devices: Vec::new(),
+    }
+}
+
+fn keeper() -> Keeper {
+    Keeper::new(Book::new(at(0)), Policy::default(), Vec::new())
+}
+
+fn counts(keeper: &Keeper, kind: VantageKind, now: Now) -> (u64, u64, u64, u64, u64) {
+    let key = SeriesKey::reachability(Account::new("a").unwrap(), kind);
+    let c = keeper.book.window(&key, Duration::from_hours(1), now);
+    (c.good, c.bad, c.explained, c.excused, c.unmeasured)
+}
+
+#[test]
+fn one_check_is_one_event_in_whichever_layer_it_is_told() {
+    let (tcp, http) = (Layer::Tcp, Layer::Http);
+    for (paths, good, bad, unmeasured) in [
+        (
+            vec![path(tcp, "reached", 5), path(http, "reached", 5)],
+            5,
+            0,
+            0,
+        ),
+        (vec![path(tcp, "reached", 5)], 5, 0, 0),
+        (vec![path(tcp, "unreached:syn_unanswered", 5)], 0, 5, 0),
+        (
+            vec![
+                path(tcp, "unreached:syn_unanswered", 5),
+                path(http, "unreached:syn_unanswered", 5),
+            ],
+            0,
+            5,
+            0,
+        ),
+        (
+            vec![
+                path(tcp, "unreached:refused", 5),
+                path(http, "not_applicable", 5),
+            ],
+            0,
+            5,
+            0,
+        ),
+        (
+            vec![path(tcp, "reached", 5), path(http, "unreached:http_5xx", 5)],
+            0,
+            5,
+            0,
+        ),
+        (
+            vec![
+                path(tcp, "unmeasured:overrun", 2),
+                path(http, "unmeasured:overrun", 2),
+            ],
+            0,
+            0,
+            2,
+        ),
+    ] {
+        let mut keeper = keeper();
+        keeper.report(&report("host/m", paths.clone()), &inventory(), at(0));
+        let expected = (good, bad, 0, 0, unmeasured);
+        assert_eq!(
+            counts(&keeper, VantageKind::Host, at(0)),
+            expected,
+            "{paths:?}"
+        );
+    }
+}
+
+fn explaining(blame: Blame, vantage: &str) -> Finding {
+    let vantage: Vantage = vantage.parse().unwrap();
+    let mut open = finding(0);
+    open.identity.blame = blame;
+    open.started_at = at(0).wall;
+    open.host = vantage.host().cloned();
+    open.vantages = vec![vantage];
+    open.accounts = vec![Account::new("a").unwrap()];
+    open
+}
+
+#[test]
+fn a_hosts_fault_is_charged_to_the_host_alone() {
+    let mut keeper = keeper();
+    let bad = || vec![path(Layer::Tcp, "unreached:syn_unanswered", 4)];
+    for vantage in ["vm/mini-1/0", "vm/mini-2/0"] {
+        keeper.report(&report(vantage, bad()), &inventory(), at(1));
+    }
+    keeper.turn(&[], &inventory(), at(2));
+    assert_eq!(counts(&keeper, VantageKind::Vm, at(2)), (0, 8, 0, 0, 0));
+    let mut burn = explaining(Blame::Host, "vm/mini-1/0");
+    burn.fault = Fault::BudgetBurn;
+    keeper.turn(&[burn], &inventory(), at(3));
+    assert_eq!(counts(&keeper, VantageKind::Vm, at(3)), (0, 8, 0, 0, 0));
+    let open = [explaining(Blame::Host, "vm/mini-1/0")];
+    keeper.turn(&open, &inventory(), at(4));
+    assert_eq!(counts(&keeper, VantageKind::Vm, at(4)), (0, 4, 4, 0, 0));
+}
+
+#[test]
+fn a_drain_is_excused_until_its_deadline() {
+    let mut keeper = keeper();
+    let mut said = report("host/m", Vec::new());
+    said.ready = vec![ReadyReport {
+        subject: subject(),
+        ready: false,
+        draining: true,
+        age_us: 0,
+    }];
+    let refused = || report("host/m", vec![path(Layer::Tcp, "unreached:refused", 1)]);
+    for second in 0..300 {
+        // Saying it again and again makes it no longer.
+        keeper.report(&said, &inventory(), at(second));
+        keeper.report(&refused(), &inventory(), at(second));
+    }
+    assert_eq!(
+        counts(&keeper, VantageKind::Host, at(300)),
+        (0, 40, 0, 260, 0)
+    );
+}
+
+#[test]
+fn findings_are_saved_when_they_change_and_a_dead_account_burns() {
+    let mut keeper = keeper();
+    let open = [explaining(Blame::Host, "vm/other/0")];
+    assert!(
+        keeper
+            .turn(&open, &inventory(), at(0))
+            .save
+            .findings
+            .is_some()
+    );
+    assert!(
+        keeper
+            .turn(&open, &inventory(), at(1))
+            .save
+            .findings
+            .is_none()
+    );
+    for second in 0..60 {
+        let paths = vec![path(Layer::Tcp, "unreached:syn_unanswered", 1)];
+        keeper.report(&report("host/m", paths), &inventory(), at(second));
+    }
+    let turn = keeper.turn(&open, &inventory(), at(60));
+    assert_eq!(turn.burning.len(), 1);
+    assert_eq!(turn.burning[0].severity, Severity::Critical);
+    assert!(
+        turn.burning[0]
+            .summary
+            .starts_with("account a: the error budget burns")
+    );
+    assert!(!keeper.everything(&open, at(61)).changes.slots.is_empty());
+}

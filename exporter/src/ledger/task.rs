@@ -1,0 +1,77 @@
+//! The task that keeps the books: reports in, saves and burning budgets out.
+//!
+//! One task beside the ledger's writer thread. It turns once a second and at every transition,
+//! so that an opened finding is on disk before the next second ends. Ends with the shutdown
+//! after a last turn.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pnwatch_core::finding::Finding;
+use pnwatch_core::wire::Report;
+use pnwatch_edge::clock::SharedClock;
+use pnwatch_edge::shutdown::Shutdown;
+use tokio::sync::{broadcast, mpsc};
+use tokio::time::MissedTickBehavior;
+
+use super::{Keeper, Ledger};
+use crate::owner::Handle;
+
+/// Between two saves.
+const SAVE: Duration = Duration::from_secs(1);
+/// How long the last save may take at shutdown.
+const LAST: Duration = Duration::from_secs(5);
+
+/// Keeps the books until the shutdown. `reports` are those that the engine took
+/// ([`crate::owner::Owner::tap`]).
+pub async fn keep(
+    (mut keeper, ledger): (Keeper, Ledger),
+    mut reports: mpsc::Receiver<Arc<Report>>,
+    engine: Handle,
+    clock: SharedClock,
+    shutdown: Shutdown,
+) {
+    let basis = engine.basis();
+    let mut transitions = engine.transitions();
+    let mut ticks = tokio::time::interval(SAVE);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut open: Vec<Finding> = Vec::new();
+    loop {
+        let mut last = false;
+        tokio::select! {
+            biased;
+            () = shutdown.requested() => last = true,
+            Some(report) = reports.recv() => {
+                keeper.report(&report, &basis.borrow().inventory, clock.now());
+                continue;
+            }
+            seen = transitions.recv() => {
+                if matches!(seen, Err(broadcast::error::RecvError::Closed)) {
+                    last = true;
+                }
+            }
+            _ = ticks.tick() => {}
+        }
+        // An engine that does not answer in time leaves the findings as they were.
+        if let Ok(snapshot) = engine.read().await {
+            open.clone_from(&snapshot.view.open);
+        }
+        let now = clock.now();
+        let everything = ledger
+            .take_wants_everything()
+            .then(|| keeper.everything(&open, now));
+        let turn = keeper.turn(&open, &basis.borrow().inventory.clone(), now);
+        ledger.save(everything.unwrap_or_default());
+        ledger.save(turn.save);
+        if last {
+            break;
+        }
+        // Refused only when the engine is overloaded or stopping; the next second tells again.
+        let _ = engine.set_external("budget", turn.burning).await;
+    }
+    // The writer blocks; the runtime must not.
+    let flushed = tokio::task::spawn_blocking(move || ledger.flush(LAST)).await;
+    if !matches!(flushed, Ok(true)) {
+        tracing::warn!("the ledger's last second is not on disk");
+    }
+}

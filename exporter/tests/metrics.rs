@@ -1,8 +1,10 @@
 //! The contract of `/metrics`: descriptors against a golden file, real output against descriptors.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by failing")]
 
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use common::{ACCOUNT, NODE, Setup, healthy, path, report};
 use pnwatch_core::metric::{ALL, CLUSTER_LABEL, MetricKind, PROBER_PREFIX};
@@ -31,18 +33,22 @@ fn the_descriptors_are_the_golden_file() {
             .into_iter()
             .chain(metric.labels.iter().copied())
             .collect();
-        text.push_str(&format!(
-            "{}{{{}}} {} [{}]\n    {}\n",
+        writeln!(
+            text,
+            "{}{{{}}} {} [{}]\n    {}",
             metric.name,
             labels.join(","),
             metric.kind.as_word(),
             metric.unit.as_word(),
             metric.help
-        ));
+        )
+        .unwrap();
     }
-    text.push_str(&format!(
-        "{PROBER_PREFIX}*{{{CLUSTER_LABEL},vantage}} counter if *_total, else gauge\n    As the vantage's prober reports it of itself.\n"
-    ));
+    writeln!(
+        text,
+        "{PROBER_PREFIX}*{{{CLUSTER_LABEL},vantage}} counter if *_total, else gauge\n    As the vantage's prober reports it of itself."
+    )
+    .unwrap();
     golden("metrics.txt", &text);
 }
 
@@ -94,13 +100,13 @@ async fn all_that_is_said_is_declared() {
     let it = Setup::new()
         .alertmanagers(
             &["http://127.0.0.1:1".to_owned()],
-            std::time::Duration::from_secs(60),
+            std::time::Duration::from_mins(1),
         )
         .start()
         .await;
     it.report(&healthy("host/mini-1", 1)).await;
     it.report(&healthy("host/mini-2", 1)).await;
-    let mut node = report("node/kura-fleet-1", 1, Vec::new());
+    let mut node = report("node/kura-fleet-1", 1, &[]);
     node["link"] = json!({ "held_us": 1_000_000, "facts": {
         "device": "pn0", "state": "up", "addresses": [
             { "address": "172.16.0.2", "prefix_len": 22, "valid_for_s": 40, "renewed_ago_s": 20 },
@@ -261,13 +267,13 @@ async fn what_a_report_invents_makes_no_series() {
             path(ACCOUNT, "tcp", "reached", 900, 10),
         ])
         .collect();
-    it.report(&report("host/mini-1", 1, invented)).await;
+    it.report(&report("host/mini-1", 1, &invented)).await;
     let text = it.metrics().await;
     let names: BTreeSet<String> = text
         .lines()
         .filter(|line| line.starts_with("pnwatch_checks_total"))
         .map(|line| parse(line).labels["account"].clone())
         .collect();
-    assert_eq!(names, ["".to_owned(), "acme".to_owned()].into());
+    assert_eq!(names, [String::new(), "acme".to_owned()].into());
     it.stop().await;
 }

@@ -1,4 +1,5 @@
 //! Page, API and events.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by failing")]
 
 mod common;
 

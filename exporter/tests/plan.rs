@@ -1,4 +1,5 @@
 //! The long-poll for plans.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test ends by failing")]
 
 mod common;
 
@@ -8,7 +9,7 @@ use axum::http::header::ETAG;
 use common::{INVENTORY, Setup, replace, report};
 use pnwatch_core::name::Cluster;
 use pnwatch_core::plan::Plan;
-use pnwatch_edge::http::Request;
+use pnwatch_edge::http::{Client, ClientSettings, Request};
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -46,7 +47,7 @@ async fn a_new_address_or_target_ends_the_wait_at_once() {
     // Another host reports an address that was not known.
     let query = format!("have={first}&wait=30s");
     let waiting = it.send(it.plan("host/mini-1", &query));
-    let mut moved = report("host/mini-2", 1, Vec::new());
+    let mut moved = report("host/mini-2", 1, &[]);
     moved["link"] = json!({ "held_us": 1_000_000, "facts": {
         "device": "vlan0", "state": "up",
         "addresses": [{ "address": "172.16.0.99", "prefix_len": 22 }],
@@ -96,7 +97,7 @@ async fn a_stop_ends_the_wait() {
     let plan: Plan =
         serde_json::from_slice(&it.send(it.plan("host/mini-1", "")).await.body).unwrap();
     let request: Request = it.plan("host/mini-1", &format!("have={}&wait=30s", plan.id));
-    let client = pnwatch_edge::http::Client::new(Default::default()).unwrap();
+    let client = Client::new(ClientSettings::default()).unwrap();
     let waiting = tokio::spawn(async move { client.send(request.within(common::DEADLINE)).await });
     let started = Instant::now();
     it.stop().await;

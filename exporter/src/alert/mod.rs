@@ -10,6 +10,6 @@ mod push;
 mod replica_tests;
 mod wire;
 
-pub use self::plan::{GRACE, Planned, RESOLVED_FOR, Sent, Settings, plan};
+pub use self::plan::{GRACE, Planned, RESOLVED_FOR, SETTLE, Sent, Settings, plan};
 pub use self::push::{HashJitter, Jitter, Push, Standing};
 pub use self::wire::{Alert, Labels};

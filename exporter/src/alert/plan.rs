@@ -13,6 +13,8 @@
 //!   replica may have closed it a moment ago, and its `resolved` must stand.
 //! - A replica to which no vantage reports says nothing, except of the monitor itself. What ended
 //!   by itself meanwhile fires again only on fresh evidence, or after [`GRACE`] without any.
+//! - For [`SETTLE`] after a silence or a start nothing new is told: the vantages come back one by
+//!   one, and the first to report makes the others look lost.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -26,6 +28,8 @@ use super::wire::{Alert, Labels, annotations};
 
 /// For how long a `resolved` is repeated, so that an Alertmanager that restarts learns of it.
 pub const RESOLVED_FOR: Duration = Duration::from_mins(15);
+/// For how long after a silence or a start nothing new is told: three reports of a prober.
+pub const SETTLE: Duration = Duration::from_secs(3);
 /// For how long after a silence blind findings wait for the vantages to report again.
 pub const GRACE: Duration = Duration::from_secs(30);
 /// `endsAt` of a firing alert, in multiples of `resend`.
@@ -72,6 +76,8 @@ pub struct Planned {
     pub sent: Sent,
     /// No vantage reports to this replica.
     pub silent: bool,
+    /// Within [`SETTLE`] of a silence or a start, or in it: plan again soon.
+    pub unsettled: bool,
     /// Findings that were told firing and are gone without a recovery.
     pub lapsed: Vec<String>,
 }
@@ -117,6 +123,7 @@ pub fn plan(view: &View, sent: &Sent, now: Now, settings: &Settings) -> Planned 
             heard_since,
         },
         silent,
+        unsettled: heard_since.is_none_or(|since| now.tick.since(since) < SETTLE),
         lapsed,
     }
 }
@@ -234,9 +241,16 @@ impl Round<'_> {
         if finding.clearing_since.is_some() {
             return same && alive.is_some_and(|age| age >= resend * (LIFE - 1));
         }
-        if alive.is_none() && finding.blind_since.is_some() {
+        if alive.is_none() && finding.identity.blame != Blame::Monitor {
+            let wait = if finding.blind_since.is_some() {
+                GRACE
+            } else {
+                SETTLE
+            };
             let heard = self.heard_since.map(|since| self.now.tick.since(since));
-            return finding.identity.blame == Blame::Monitor || heard.is_some_and(|h| h >= GRACE);
+            if heard.is_none_or(|heard| heard < wait) {
+                return false;
+            }
         }
         match (told, alive) {
             (Some(told), Some(age)) => {

@@ -6,10 +6,10 @@ use pnwatch_core::name::{Cluster, Host, Node, Vantage};
 use pnwatch_core::time::{Now, Tick, Timestamp};
 use pnwatch_core::view::{VantageView, View};
 
-use super::plan::{GRACE, Planned, RESOLVED_FOR, Sent, Settings, plan};
+use super::plan::{GRACE, Planned, RESOLVED_FOR, SETTLE, Sent, Settings, plan};
 use super::wire::Alert;
 
-pub(super) const MINUTE: Duration = Duration::from_secs(60);
+const MINUTE: Duration = Duration::from_mins(1);
 
 pub(super) fn settings() -> Settings {
     Settings {
@@ -102,9 +102,19 @@ pub(super) fn view(now: Now, open: Vec<Finding>, closed: Vec<Finding>, reporting
 }
 
 /// One replica against an Alertmanager that accepts everything.
-#[derive(Default)]
 struct Replica {
     sent: Sent,
+}
+
+impl Default for Replica {
+    /// One that has heard its vantages for a while.
+    fn default() -> Self {
+        let mut before = at(0);
+        before.tick = before.tick.before(MINUTE);
+        let quiet = view(before, Vec::new(), Vec::new(), true);
+        let sent = plan(&quiet, &Sent::default(), before, &settings()).sent;
+        Self { sent }
+    }
 }
 
 impl Replica {
@@ -258,7 +268,9 @@ fn an_end_is_never_told_while_a_later_finding_of_the_same_identity_is_open() {
     // Not even while the later one may not be told yet (blind after a restart).
     let mut blind = finding(39_000);
     blind.blind_since = Some(wall(39_500));
-    let mut fresh = Replica::default();
+    let mut fresh = Replica {
+        sent: Sent::default(),
+    };
     assert_eq!(fresh.told(40_000, &[blind], &gone), []);
 }
 
@@ -304,9 +316,10 @@ fn without_reporters_nothing_is_repeated_nor_resolved_but_the_monitor_speaks() {
     assert_eq!(planned.alerts.len(), 1);
     assert_eq!(planned.alerts[0].labels.get("blame"), Some("monitor"));
     assert!(planned.lapsed.is_empty());
-    // Heard again, with evidence: at once.
+    // Heard again, with evidence: as soon as all had time to report. What Alertmanager still
+    // counts as firing need not wait.
     let planned = replica.round(220_000, &open, &[], true);
-    assert!(!planned.silent);
+    assert!(!planned.silent && planned.unsettled);
     assert_eq!(planned.alerts.len(), 1);
     assert_eq!(planned.alerts[0].labels.get("blame"), Some("node"));
 }
@@ -326,7 +339,9 @@ fn what_ended_by_itself_in_a_silence_fires_again_only_on_evidence_or_after_grace
     let mut seen = Replica {
         sent: replica.sent.clone(),
     };
-    assert_eq!(seen.told(back + 1_000, &[finding(0)], &[]).len(), 1);
+    let settle = u64::try_from(SETTLE.as_millis()).unwrap();
+    assert_eq!(seen.told(back + settle - 1, &[finding(0)], &[]).len(), 0);
+    assert_eq!(seen.told(back + settle, &[finding(0)], &[]).len(), 1);
     assert_eq!(replica.told(back + grace, &open, &[]).len(), 1);
 }
 
@@ -365,4 +380,23 @@ fn texts_are_bounded() {
     let told = Replica::default().told(1_000, &[long], &[]);
     assert!(told[0].annotations.values().all(|text| text.len() < 4_100));
     assert!(told[0].annotations["description"].contains("488 more"));
+}
+
+#[test]
+fn what_opens_while_the_vantages_come_back_waits_for_all_of_them() {
+    let mut replica = Replica::default();
+    replica.round(0, &[], &[], false);
+    // The first report makes the other host look lost; its own comes a moment later.
+    let lost = finding(10_000);
+    let told = replica.told(10_000, std::slice::from_ref(&lost), &[]);
+    assert_eq!(told, []);
+    let mut back = lost.clone();
+    back.clearing_since = Some(wall(10_400));
+    assert_eq!(replica.told(10_400, std::slice::from_ref(&back), &[]), []);
+    assert_eq!(replica.told(13_500, &[back], &[]), []);
+    // One that stays lost is told.
+    let settle = u64::try_from(SETTLE.as_millis()).unwrap();
+    let told = replica.round(10_000 + settle, &[lost], &[], true);
+    assert!(!told.unsettled);
+    assert_eq!(told.alerts.len(), 1);
 }

@@ -21,6 +21,9 @@ use crate::tally::Tally;
 
 /// Alerts per post: some hundred kilobytes.
 const BATCH: usize = 128;
+/// Longest pause between two plans, and while vantages are coming back.
+const CALM: Duration = Duration::from_secs(5);
+const UNSETTLED: Duration = Duration::from_millis(250);
 /// First and longest pause after a failed post.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
 
@@ -136,14 +139,14 @@ impl Push {
         loop {
             self.pulse.beat(self.clock.now().tick);
             let pause = match self.round(&mut sent).await {
-                Ok(()) => {
+                Ok(unsettled) => {
                     if failures > 0 {
                         tracing::info!(alertmanager = self.standing.name(), "answers again");
                     }
                     failures = 0;
                     // Fine enough that a repetition is not late, and the view is read rarely.
-                    (self.settings.resend / 8)
-                        .clamp(Duration::from_millis(100), Duration::from_secs(5))
+                    let longest = if unsettled { UNSETTLED } else { CALM };
+                    (self.settings.resend / 8).clamp(Duration::from_millis(100), longest)
                 }
                 Err(why) => {
                     if failures == 0 {
@@ -173,10 +176,11 @@ impl Push {
         }
     }
 
-    async fn round(&self, sent: &mut Sent) -> Result<(), String> {
+    /// Plans and posts once; says whether to come again soon.
+    async fn round(&self, sent: &mut Sent) -> Result<bool, String> {
         let Ok(snapshot) = self.engine.read().await else {
             // Overloaded or stopping; the engine says so itself.
-            return Ok(());
+            return Ok(true);
         };
         let planned = plan(&snapshot.view, sent, self.clock.now(), &self.settings);
         self.tell(&planned);
@@ -184,7 +188,7 @@ impl Push {
             self.deliver(batch).await?;
         }
         *sent = planned.sent;
-        Ok(())
+        Ok(planned.unsettled)
     }
 
     fn tell(&self, planned: &Planned) {

@@ -30,9 +30,9 @@ use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// Far above what anything here takes.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-pub const INVENTORY: &str = "
+pub(crate) const INVENTORY: &str = "
 pn_cidr: 172.16.0.0/22
 nodes:
   - { name: kura-fleet-1, address: 172.16.0.2 }
@@ -45,20 +45,20 @@ targets:
 ";
 
 /// Tokens by vantage.
-pub const TOKENS: [(&str, &str); 3] = [
+pub(crate) const TOKENS: [(&str, &str); 3] = [
     ("node/kura-fleet-1", "token-of-the-node"),
     ("host/mini-1", "token-of-mini-1"),
     ("host/mini-2", "token-of-mini-2"),
 ];
 
 /// The directory and the config, before anything runs.
-pub struct Setup {
-    pub dir: TempDir,
-    pub config: Config,
+pub(crate) struct Setup {
+    pub(crate) dir: TempDir,
+    pub(crate) config: Config,
 }
 
 impl Setup {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         let inventory = dir.path().join("inventory.yaml");
         std::fs::write(&inventory, INVENTORY).unwrap();
@@ -84,7 +84,10 @@ impl Setup {
                     page: any,
                     metrics: any,
                 },
-                inventory: InventorySource { file: inventory },
+                inventory: InventorySource {
+                    file: Some(inventory),
+                    kubernetes: None,
+                },
                 tokens,
                 alertmanager: None,
                 state_dir: None,
@@ -94,11 +97,11 @@ impl Setup {
         Self { dir, config }
     }
 
-    pub fn serve(&mut self) -> &mut Serve {
+    pub(crate) fn serve(&mut self) -> &mut Serve {
         self.config.serve.as_mut().unwrap()
     }
 
-    pub fn alertmanagers(mut self, urls: &[String], resend: Duration) -> Self {
+    pub(crate) fn alertmanagers(mut self, urls: &[String], resend: Duration) -> Self {
         self.serve().alertmanager = Some(Alertmanager {
             urls: urls.iter().map(|u| BaseUrl::new(u).unwrap()).collect(),
             resend,
@@ -110,7 +113,7 @@ impl Setup {
         self
     }
 
-    pub async fn start(self) -> Running {
+    pub(crate) async fn start(self) -> Running {
         let exporter = Exporter::bind(&self.config, SystemClock::shared())
             .await
             .unwrap();
@@ -131,7 +134,7 @@ impl Setup {
     }
 
     /// What keeps it from starting.
-    pub async fn failure(self) -> ServeError {
+    pub(crate) async fn failure(self) -> ServeError {
         match Exporter::bind(&self.config, SystemClock::shared()).await {
             Ok(_) => panic!("it started"),
             Err(error) => error,
@@ -139,56 +142,56 @@ impl Setup {
     }
 }
 
-pub struct Running {
+pub(crate) struct Running {
     dir: TempDir,
-    pub at: Addresses,
-    pub reload: Arc<Notify>,
+    pub(crate) at: Addresses,
+    pub(crate) reload: Arc<Notify>,
     engine: Handle,
     trigger: Trigger,
     task: JoinHandle<Result<(), ServeError>>,
     client: Client,
 }
 
-pub fn token(vantage: &str) -> &'static str {
+pub(crate) fn token(vantage: &str) -> &'static str {
     TOKENS.iter().find(|(v, _)| *v == vantage).unwrap().1
 }
 
-pub fn bearer(token: &str) -> (HeaderName, HeaderValue) {
+pub(crate) fn bearer(token: &str) -> (HeaderName, HeaderValue) {
     let value = HeaderValue::try_from(format!("Bearer {token}")).unwrap();
     (HeaderName::from_static("authorization"), value)
 }
 
-pub fn gzip(bytes: &[u8]) -> Bytes {
+pub(crate) fn gzip(bytes: &[u8]) -> Bytes {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(bytes).unwrap();
     encoder.finish().unwrap().into()
 }
 
 impl Running {
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn inventory(&self) -> PathBuf {
+    pub(crate) fn inventory(&self) -> PathBuf {
         self.path("inventory.yaml")
     }
 
-    pub async fn send(&self, request: Request) -> Response {
+    pub(crate) async fn send(&self, request: Request) -> Response {
         self.client.send(request.within(DEADLINE)).await.unwrap()
     }
 
-    pub async fn page(&self, path: &str) -> Response {
+    pub(crate) async fn page(&self, path: &str) -> Response {
         self.send(Request::get(format!("http://{}{path}", self.at.page)))
             .await
     }
 
-    pub async fn json(&self, path: &str) -> Value {
+    pub(crate) async fn json(&self, path: &str) -> Value {
         let answer = self.page(path).await;
         assert_eq!(answer.status, 200, "{path}");
         serde_json::from_slice(&answer.body).unwrap()
     }
 
-    pub async fn metrics(&self) -> String {
+    pub(crate) async fn metrics(&self) -> String {
         let url = format!("http://{}/metrics", self.at.metrics);
         let answer = self.send(Request::get(url)).await;
         assert_eq!(answer.status, 200, "{}", answer.first_line());
@@ -196,19 +199,19 @@ impl Running {
     }
 
     /// The value of the one sample whose line starts so.
-    pub async fn metric(&self, start: &str) -> Option<f64> {
+    pub(crate) async fn metric(&self, start: &str) -> Option<f64> {
         let text = self.metrics().await;
         let line = text.lines().find(|line| line.starts_with(start))?;
         line.rsplit(' ').next()?.parse().ok()
     }
 
-    pub fn post(&self, body: impl Into<Bytes>) -> Request {
+    pub(crate) fn post(&self, body: impl Into<Bytes>) -> Request {
         let url = format!("http://{}/v1/report", self.at.ingest);
         Request::post(url, "application/json", body.into())
     }
 
     /// Sends a report with the right token.
-    pub async fn report(&self, report: &Value) -> Value {
+    pub(crate) async fn report(&self, report: &Value) -> Value {
         let vantage = report["vantage"].as_str().unwrap();
         let (name, value) = bearer(token(vantage));
         let request = self
@@ -223,13 +226,13 @@ impl Running {
         serde_json::from_slice(&answer.body).unwrap()
     }
 
-    pub fn plan(&self, vantage: &str, query: &str) -> Request {
+    pub(crate) fn plan(&self, vantage: &str, query: &str) -> Request {
         let (name, value) = bearer(token(vantage));
         Request::get(format!("http://{}/v1/plan?{query}", self.at.ingest)).header(name, value)
     }
 
     /// Another judge finds something wrong with each of `subjects`.
-    pub async fn external<const N: usize>(&self, subjects: [&str; N]) {
+    pub(crate) async fn external<const N: usize>(&self, subjects: [&str; N]) {
         let named = Named {
             fault: Fault::StatusStale,
             severity: Severity::Warning,
@@ -244,7 +247,7 @@ impl Running {
 
     /// Both hosts report that they miss the node, until a finding is open; returns it.
     /// Sequence numbers count up from `seq`.
-    pub async fn lose_the_node(&self, seq: u64) -> Value {
+    pub(crate) async fn lose_the_node(&self, seq: u64) -> Value {
         let mut seq = seq;
         loop {
             for host in ["host/mini-1", "host/mini-2"] {
@@ -261,7 +264,7 @@ impl Running {
     }
 
     /// Both hosts report that they reach everything, until no finding is open.
-    pub async fn recover(&self, seq: u64) {
+    pub(crate) async fn recover(&self, seq: u64) {
         let mut seq = seq;
         loop {
             for host in ["host/mini-1", "host/mini-2"] {
@@ -277,7 +280,7 @@ impl Running {
         }
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.trigger.request();
         tokio::time::timeout(DEADLINE, self.task)
             .await
@@ -288,7 +291,7 @@ impl Running {
 }
 
 /// Waits until `check` gives something.
-pub async fn until<T, F: Future<Output = Option<T>>>(
+pub(crate) async fn until<T, F: Future<Output = Option<T>>>(
     what: &str,
     mut check: impl FnMut() -> F,
 ) -> T {
@@ -303,7 +306,7 @@ pub async fn until<T, F: Future<Output = Option<T>>>(
 }
 
 /// A report of `vantage` with `paths`.
-pub fn report(vantage: &str, seq: u64, paths: Vec<Value>) -> Value {
+pub(crate) fn report(vantage: &str, seq: u64, paths: &[Value]) -> Value {
     json!({
         "version": 1, "cluster": "staging", "vantage": vantage, "boot_id": "boot-1", "seq": seq,
         "sent_at": "2026-06-22T09:14:30.123Z", "paths": paths,
@@ -311,7 +314,7 @@ pub fn report(vantage: &str, seq: u64, paths: Vec<Value>) -> Value {
 }
 
 /// Ten checks in the last `from_ms` to `to_ms` with one outcome.
-pub fn path(subject: &str, layer: &str, outcome: &str, from_ms: u64, to_ms: u64) -> Value {
+pub(crate) fn path(subject: &str, layer: &str, outcome: &str, from_ms: u64, to_ms: u64) -> Value {
     let mut run = json!({
         "outcome": outcome, "count": 10,
         "first_age_us": from_ms * 1000, "last_age_us": to_ms * 1000,
@@ -323,15 +326,15 @@ pub fn path(subject: &str, layer: &str, outcome: &str, from_ms: u64, to_ms: u64)
     json!({ "subject": subject, "layer": layer, "runs": [run] })
 }
 
-pub const NODE: &str = "node:kura-fleet-1";
-pub const ACCOUNT: &str = "account:acme/kura-acme-1/nodeport";
+pub(crate) const NODE: &str = "node:kura-fleet-1";
+pub(crate) const ACCOUNT: &str = "account:acme/kura-acme-1/nodeport";
 
 /// What a host that sees everything reports.
-pub fn healthy(vantage: &str, seq: u64) -> Value {
+pub(crate) fn healthy(vantage: &str, seq: u64) -> Value {
     report(
         vantage,
         seq,
-        vec![
+        &[
             path(NODE, "arp", "reached", 900, 10),
             path(ACCOUNT, "tcp", "reached", 900, 10),
             path(ACCOUNT, "http", "reached", 900, 10),
@@ -343,11 +346,11 @@ pub fn healthy(vantage: &str, seq: u64) -> Value {
 }
 
 /// What a host reports that has not reached the node for two seconds, but everything else.
-pub fn node_lost(vantage: &str, seq: u64) -> Value {
+pub(crate) fn node_lost(vantage: &str, seq: u64) -> Value {
     report(
         vantage,
         seq,
-        vec![
+        &[
             path(NODE, "arp", "unreached:arp_unanswered", 2_000, 10),
             path(ACCOUNT, "tcp", "unreached:syn_unanswered", 2_000, 10),
             path("control", "control", "reached", 2_000, 10),
@@ -357,7 +360,7 @@ pub fn node_lost(vantage: &str, seq: u64) -> Value {
     )
 }
 
-pub fn replace(path: &Path, text: &str) {
+pub(crate) fn replace(path: &Path, text: &str) {
     let next = path.with_extension("next");
     std::fs::write(&next, text).unwrap();
     std::fs::rename(&next, path).unwrap();

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use pnwatch_core::name::{Cluster, Vantage};
 use pnwatch_core::outcome::Blind;
-use pnwatch_core::plan::{Plan, PlanDiff};
+use pnwatch_core::plan::Plan;
 use pnwatch_core::time::{Now, Tick};
 use pnwatch_core::wire::{DeviceReport, REPORT_VERSION, Report};
 use pnwatch_edge::clock::{SharedClock, Step, StepWatch};
@@ -22,9 +22,10 @@ use crate::counters::{Counters, Usage};
 use crate::engine::Engine;
 use crate::engine::poller::Readiness;
 use crate::evidence::Unit;
+use crate::exporters::{Exporter, News};
 use crate::link::{Leg, route_target};
 use crate::listener::Status;
-use crate::outbox::{HISTORY, Outbox};
+use crate::outbox::HISTORY;
 use crate::plans;
 use crate::rounds::Rounds;
 use crate::settings::Settings;
@@ -36,36 +37,6 @@ pub const REPORT_EVERY: Duration = Duration::from_secs(1);
 pub const COALESCE: Duration = Duration::from_millis(20);
 /// How long the goodbye may take.
 pub const GOODBYE: Duration = Duration::from_millis(450);
-
-/// What the small tasks tell the loop.
-#[derive(Debug)]
-pub enum News {
-    /// An exporter's plan.
-    Plan {
-        /// The number of the exporter.
-        from: usize,
-        /// Its plan, validated.
-        plan: Box<Plan>,
-    },
-    /// A report arrived, or did not.
-    Sent {
-        /// The number of the exporter.
-        to: usize,
-        /// Whether to send it again.
-        keep: bool,
-        /// Why it did not arrive.
-        error: Option<String>,
-    },
-}
-
-/// One exporter as the loop sees it.
-struct Exporter {
-    transport: Arc<dyn Transport>,
-    outbox: Outbox,
-    line: mpsc::Sender<Report>,
-    plan: Option<Plan>,
-    said: Option<String>,
-}
 
 /// See the [module](self).
 pub struct Agent<E> {
@@ -107,28 +78,10 @@ impl<E: Engine> Agent<E> {
     ) -> (Self, watch::Receiver<Option<Ipv4Addr>>) {
         let (tell, news) = mpsc::channel(64);
         let (cluster, vantage) = (settings.cluster.clone(), settings.vantage.clone());
-        let exporters = transports
-            .into_iter()
-            .enumerate()
-            .map(|(number, transport)| {
-                let (line, reports) = mpsc::channel(1);
-                tokio::spawn(send(number, transport.clone(), reports, tell.clone()));
-                tokio::spawn(plans::follow(
-                    number,
-                    transport.clone(),
-                    cluster.clone(),
-                    vantage.clone(),
-                    tell.clone(),
-                ));
-                Exporter {
-                    transport,
-                    outbox: Outbox::default(),
-                    line,
-                    plan: None,
-                    said: None,
-                }
-            });
-        let exporters = exporters.collect();
+        let exporters = transports.into_iter().enumerate();
+        let exporters = exporters
+            .map(|(number, transport)| Exporter::open(number, transport, &cluster, &vantage, &tell))
+            .collect();
         let (route_target, heard) = watch::channel(route_target(settings.pn_cidr, None, &[]));
         let agent = Self {
             cluster,
@@ -225,14 +178,7 @@ impl<E: Engine> Agent<E> {
         match news {
             News::Plan { from, plan } => {
                 if let Some(exporter) = self.exporters.get_mut(from) {
-                    let none = exporter.plan.is_none();
-                    let diff = exporter.plan.as_ref().or(self.fallback.as_ref());
-                    let diff = diff.map(|old| PlanDiff::between(old, &plan));
-                    let (added, removed) = diff.map_or((0, 0), |d| (d.added, d.removed));
-                    tracing::info!(exporter = exporter.transport.name(), id = %plan.id, first = none,
-                        targets = plan.targets.len(), nodes = plan.nodes.len(),
-                        neighbours = plan.neighbours.len(), added, removed, "plan");
-                    exporter.plan = Some(*plan);
+                    exporter.planned(*plan, self.fallback.as_ref());
                 }
                 self.replan();
                 self.keep_plan();
@@ -242,29 +188,10 @@ impl<E: Engine> Agent<E> {
                 let Some(exporter) = self.exporters.get_mut(to) else {
                     return;
                 };
-                if keep || error.is_none() {
-                    exporter.outbox.done(keep, retry_at);
-                } else {
-                    exporter.outbox.give_up();
-                }
-                if error.is_none() {
+                if exporter.sent(keep, error, retry_at) {
                     self.counters.reports += 1;
-                    if exporter.said.take().is_some() {
-                        tracing::info!(
-                            exporter = exporter.transport.name(),
-                            "reports arrive again"
-                        );
-                    }
-                    return;
-                }
-                self.counters.report_failures += 1;
-                if exporter.said != error {
-                    let what = error.as_deref().unwrap_or_default();
-                    tracing::warn!(
-                        exporter = exporter.transport.name(),
-                        "report not delivered: {what}"
-                    );
-                    exporter.said = error;
+                } else {
+                    self.counters.report_failures += 1;
                 }
             }
         }
@@ -320,7 +247,7 @@ impl<E: Engine> Agent<E> {
         };
         let changed = self.leg.as_ref().is_none_or(|old| old.since != leg.since);
         if changed {
-            say_leg(&leg, self.leg.as_ref());
+            leg.say(self.leg.is_none());
             let now = self.clock.now().tick;
             self.flush_at = self.flush_at.min(now.after(COALESCE));
         }
@@ -423,45 +350,6 @@ impl<E: Engine> Agent<E> {
             tracing::warn!(
                 "the goodbye did not arrive everywhere in time; the vantage will be missed"
             );
-        }
-    }
-}
-
-fn say_leg(leg: &Leg, before: Option<&Leg>) {
-    let facts = &leg.facts;
-    let addresses: Vec<String> = facts
-        .addresses
-        .iter()
-        .map(|held| format!("{}/{}", held.address, held.prefix_len))
-        .collect();
-    let (device, state) = (&facts.device, facts.state);
-    let addresses = addresses.join(",");
-    let first = before.is_none();
-    match (leg.blind(), leg.index) {
-        (Some(_), None) => {
-            let here = crate::link::netlink::interface_names().join(", ");
-            tracing::warn!(%device, "there is no device {device}; this machine has {here}. \
-                Bring it up, or correct `probe.interface`");
-        }
-        (Some(_), _) => tracing::warn!(%device, ?state, %addresses, "the PN device cannot send"),
-        (None, _) => tracing::info!(%device, ?state, %addresses, first, "PN device"),
-    }
-}
-
-/// Delivers one report after another; ends with the loop.
-async fn send(
-    to: usize,
-    transport: Arc<dyn Transport>,
-    mut reports: mpsc::Receiver<Report>,
-    news: mpsc::Sender<News>,
-) {
-    while let Some(report) = reports.recv().await {
-        let (keep, error) = match transport.report(&report).await {
-            Ok(()) => (false, None),
-            Err(error) => (error.is_passing(), Some(error.to_string())),
-        };
-        if news.send(News::Sent { to, keep, error }).await.is_err() {
-            return;
         }
     }
 }

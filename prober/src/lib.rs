@@ -10,6 +10,7 @@ pub mod counters;
 pub mod devices;
 pub mod engine;
 pub mod evidence;
+pub mod exporters;
 pub mod link;
 pub mod listener;
 pub mod outbox;

@@ -15,7 +15,8 @@ use pnwatch_core::plan::{Pace, Plan};
 use pnwatch_edge::config::read_inventory;
 use tokio::sync::mpsc;
 
-use crate::agent::{News, REPORT_EVERY};
+use crate::agent::REPORT_EVERY;
+use crate::exporters::News;
 use crate::transport::{PLAN_WAIT, Transport, TransportError};
 
 /// Largest plan file that is read.

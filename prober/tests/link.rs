@@ -32,7 +32,7 @@ fn what_happens_to_the_leg_is_told_at_once() {
     let pair = &pair;
     Pair::inside(&pair.own, async move {
         let exporter = Exporter::new();
-        let probed = start(Probed::on("vlan0", PN), &[&exporter], None);
+        let probed = start(&Probed::on("vlan0", PN), &[&exporter], None);
         let link = exporter
             .expect_link(LONG, |l| {
                 l.facts.state == DeviceState::Up && addresses(l) == 1
@@ -117,7 +117,7 @@ fn a_lease_is_read_with_its_age() {
     std::thread::sleep(Duration::from_millis(2200));
     Pair::inside(&pair.own, async move {
         let exporter = Exporter::new();
-        let probed = start(Probed::on("vlan0", PN), &[&exporter], None);
+        let probed = start(&Probed::on("vlan0", PN), &[&exporter], None);
         let link = exporter.expect_link(LONG, |l| addresses(l) == 1).await;
         let held = &link.facts.addresses[0];
         let (left, age) = (held.valid_for_s.unwrap(), held.renewed_ago_s.unwrap());
@@ -149,7 +149,7 @@ fn a_route_that_leaves_elsewhere_is_seen_unbound() {
         let exporter = Exporter::new();
         let to = "172.16.0.2:31001".parse().unwrap();
         exporter.hand_out(plan_with(PN, "172.16.0.2", &[to], &[], Pace::default()));
-        let probed = start(Probed::on("vlan0", PN), &[&exporter], None);
+        let probed = start(&Probed::on("vlan0", PN), &[&exporter], None);
         let link = exporter
             .expect_link(LONG, |l| {
                 l.facts
@@ -178,7 +178,7 @@ fn a_lost_node_is_missed_by_every_layer_within_seconds_and_found_again() {
         let exporter = Exporter::new();
         let to = "172.16.0.2:31001".parse().unwrap();
         exporter.hand_out(plan_with(PN, "172.16.0.2", &[to], &[], Pace::default()));
-        let probed = start(Probed::on("vlan0", PN), &[&exporter], None);
+        let probed = start(&Probed::on("vlan0", PN), &[&exporter], None);
         let n1 = "node:n1".parse().unwrap();
         exporter
             .expect(LONG, 31001, Layer::Http, |run| {
@@ -247,7 +247,7 @@ fn a_leg_that_loses_its_address_turns_blind_not_down() {
         let exporter = Exporter::new();
         let to = "172.16.0.2:31001".parse().unwrap();
         exporter.hand_out(plan_with(PN, "172.16.0.2", &[to], &[], Pace::default()));
-        let probed = start(Probed::on("vlan0", PN), &[&exporter], None);
+        let probed = start(&Probed::on("vlan0", PN), &[&exporter], None);
         exporter
             .expect(LONG, 31001, Layer::Http, |run| {
                 run.outcome == Outcome::Reached

@@ -45,7 +45,7 @@ async fn reports_tell_what_loopback_answers() {
     ];
     let targets: Vec<_> = ports.iter().map(|(peer, ..)| peer.address).collect();
     exporter.hand_out(plan("127.0.0.0/8", &targets, Pace::default()));
-    let probed = start(Probed::on_loopback(), &[&exporter], None);
+    let probed = start(&Probed::on_loopback(), &[&exporter], None);
     for (peer, layer, outcome) in ports {
         exporter
             .expect(LONG, peer.address.port(), layer, |run| {
@@ -82,7 +82,7 @@ async fn a_full_accept_queue_is_an_unanswered_syn() {
     let full = Peer::full().await;
     let exporter = Exporter::new();
     exporter.hand_out(plan("127.0.0.0/8", &[full.address], Pace::default()));
-    let probed = start(Probed::on_loopback(), &[&exporter], None);
+    let probed = start(&Probed::on_loopback(), &[&exporter], None);
     exporter
         .expect(LONG, full.address.port(), Layer::Tcp, |run| {
             run.outcome == Outcome::Unreached(Cause::SynUnanswered)
@@ -97,7 +97,7 @@ async fn a_dead_exporter_delays_nobody_and_loses_nothing() {
     let (alive, dead) = (Exporter::new(), Exporter::new());
     alive.hand_out(plan("127.0.0.0/8", &[up.address], Pace::default()));
     dead.fail(true);
-    let probed = start(Probed::on_loopback(), &[&dead, &alive], None);
+    let probed = start(&Probed::on_loopback(), &[&dead, &alive], None);
     alive.wait_for_reports(LONG, 4).await;
     assert!(dead.reports().is_empty());
     dead.fail(false);
@@ -113,13 +113,13 @@ async fn the_last_plan_is_followed_without_an_exporter() {
     let dir = tempfile::tempdir().unwrap();
     let exporter = Exporter::new();
     exporter.hand_out(plan("127.0.0.0/8", &[up.address], Pace::default()));
-    let first = start(Probed::on_loopback(), &[&exporter], Some(dir.path()));
+    let first = start(&Probed::on_loopback(), &[&exporter], Some(dir.path()));
     let kept = dir.path().join("plan.json");
     support::until(LONG, || kept.exists()).await;
     first.stop().await;
 
     let planless = Exporter::new();
-    let second = start(Probed::on_loopback(), &[&planless], Some(dir.path()));
+    let second = start(&Probed::on_loopback(), &[&planless], Some(dir.path()));
     planless
         .expect(LONG, up.address.port(), Layer::Http, |run| {
             run.outcome == Outcome::Reached
@@ -136,7 +136,7 @@ async fn the_page_is_alive_and_ready_whatever_the_checks_say() {
     let mut probed = Probed::on_loopback();
     let page = support::free_port().await;
     probed.listen = Some(page);
-    let probed = start(probed, &[&exporter], None);
+    let probed = start(&probed, &[&exporter], None);
     exporter.wait_for_reports(LONG, 2).await;
     for (path, expected) in [
         ("/livez", "ok"),

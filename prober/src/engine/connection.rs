@@ -11,7 +11,6 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::io;
 use std::os::fd::AsFd;
-use std::sync::Arc;
 
 use pnwatch_core::outcome::{Blind, Cause, Layer, Outcome};
 use pnwatch_core::schedule::CheckId;
@@ -20,51 +19,17 @@ use pnwatch_edge::clock::SharedClock;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::cause::{self, Failure};
+use super::exchange::{Connection, Purpose, Stage, answered, ended, exchange};
 use super::poller::Poller;
-use super::response::{Progress, Response, readiness, tenant};
+use super::response::{Progress, Response};
 use super::socket::{error_queue, set_ip_options, tcp_facts};
 use super::{Ask, Due, Limits, Seen, What};
 use crate::link::Leg;
 
-/// Bytes read at once.
-const PIECE: usize = 16 * 1024;
 /// A deadline judged later than this was judged by a starved program.
 const STARVED: Duration = Duration::from_millis(200);
 /// How long what one connection learned is believed.
 const LEARNED_FOR: Duration = Duration::from_secs(10);
-
-#[derive(Debug)]
-enum Purpose {
-    Up(Option<Arc<str>>),
-    Ready,
-    Control,
-}
-
-#[derive(Debug)]
-enum Stage {
-    Handshake,
-    /// Missed, reported, kept to learn the errno.
-    Learning,
-    /// Connected; so many bytes of the request are sent.
-    Exchange {
-        since: Tick,
-        sent: usize,
-    },
-}
-
-struct Connection {
-    socket: Socket,
-    id: CheckId,
-    start: Tick,
-    deadline: Tick,
-    /// When the whole check is over.
-    end: Tick,
-    purpose: Purpose,
-    request: Option<Arc<[u8]>>,
-    stage: Stage,
-    response: Response,
-    generation: u32,
-}
 
 /// See the [module](self).
 pub struct Connections {
@@ -216,7 +181,7 @@ impl Connections {
             Stage::Handshake | Stage::Learning => self.handshake(&mut connection, seen),
             Stage::Exchange { .. } => true,
         } && match connection.stage {
-            Stage::Exchange { .. } => self.exchange(&mut connection, seen),
+            Stage::Exchange { .. } => exchange(&mut connection, &self.clock, seen),
             _ => true,
         };
         self.put_back(slot, connection, before, goes_on);
@@ -320,50 +285,6 @@ impl Connections {
         cause
     }
 
-    /// Sends, reads, judges; whether the connection goes on.
-    fn exchange(&mut self, connection: &mut Connection, seen: &mut Vec<Seen>) -> bool {
-        if let Err(error) = send(connection) {
-            let outcome = Outcome::Unreached(broken(&error));
-            seen.push(answered(connection, outcome, None));
-            return false;
-        }
-        let mut piece = [0u8; PIECE];
-        loop {
-            let progress = match io::Read::read(&mut &connection.socket, &mut piece) {
-                Ok(0) => match connection.response.end() {
-                    whole @ Progress::Whole { .. } => whole,
-                    Progress::NotHttp => Progress::NotHttp,
-                    Progress::Nothing | Progress::Began => {
-                        let outcome = Outcome::Unreached(Cause::ConnectionClosed);
-                        seen.push(answered(connection, outcome, None));
-                        return false;
-                    }
-                },
-                Ok(count) => connection.response.feed(&piece[..count]),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => {
-                    let outcome = Outcome::Unreached(broken(&error));
-                    seen.push(answered(connection, outcome, None));
-                    return false;
-                }
-            };
-            match progress {
-                Progress::Nothing | Progress::Began => {}
-                Progress::NotHttp => {
-                    let outcome = Outcome::Unreached(Cause::NotHttp);
-                    seen.push(answered(connection, outcome, None));
-                    return false;
-                }
-                Progress::Whole { status } => {
-                    let now = self.clock.now().tick;
-                    seen.push(whole(connection, status, now));
-                    return false;
-                }
-            }
-        }
-    }
-
     /// Judges everything whose deadline has passed as of `now`.
     pub fn expire(&mut self, now: Tick, seen: &mut Vec<Seen>) {
         while let Some(Reverse((at, token))) = self.deadlines.peek().copied() {
@@ -464,101 +385,4 @@ impl Connections {
 /// Slot and generation: a late event of a closed socket finds nobody.
 fn token(slot: usize, generation: u32) -> u64 {
     (u64::from(generation) << 32) | slot as u64
-}
-
-fn send(connection: &mut Connection) -> io::Result<()> {
-    let (Stage::Exchange { sent, .. }, Some(request)) =
-        (&mut connection.stage, &connection.request)
-    else {
-        return Ok(());
-    };
-    while let Some(rest) = request.get(*sent..).filter(|rest| !rest.is_empty()) {
-        match connection.socket.send_with_flags(rest, libc::MSG_NOSIGNAL) {
-            Ok(count) => *sent += count,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            // A peer that answered and went before it read: its answer decides.
-            Err(error) if error.raw_os_error() == Some(libc::EPIPE) => return Ok(()),
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-fn broken(error: &io::Error) -> Cause {
-    match error.raw_os_error().unwrap_or(0) {
-        libc::ETIMEDOUT => Cause::NoFirstByte,
-        libc::EHOSTUNREACH => Cause::HostUnreachable,
-        libc::ENETUNREACH => Cause::NetUnreachable,
-        libc::ECONNREFUSED => Cause::PortUnreachable,
-        _ => Cause::ConnectionReset,
-    }
-}
-
-/// The end of a check whose connection never came to be.
-fn ended(id: CheckId, start: Tick, purpose: &Purpose, outcome: Outcome) -> Seen {
-    match purpose {
-        Purpose::Up(_) => Seen::plain(id, start, Layer::Tcp, outcome),
-        Purpose::Control => Seen::plain(id, start, Layer::Control, outcome),
-        Purpose::Ready => Seen {
-            id,
-            start,
-            what: What::Nothing,
-            done: true,
-        },
-    }
-}
-
-/// The end of an exchange.
-fn answered(connection: &Connection, outcome: Outcome, now: Option<Tick>) -> Seen {
-    if matches!(connection.purpose, Purpose::Ready) {
-        return ended(
-            connection.id,
-            connection.start,
-            &connection.purpose,
-            outcome,
-        );
-    }
-    let rtt = match (now, &connection.stage) {
-        (Some(now), Stage::Exchange { since, .. }) => Some(now.since(*since)),
-        _ => None,
-    };
-    Seen {
-        id: connection.id,
-        start: connection.start,
-        what: What::Outcome {
-            layer: Layer::Http,
-            outcome,
-            rtt,
-            kernel_rtt: None,
-            mac: None,
-        },
-        done: true,
-    }
-}
-
-fn whole(connection: &Connection, status: u16, now: Tick) -> Seen {
-    let body = connection.response.body();
-    let outcome = match &connection.purpose {
-        Purpose::Ready => {
-            let (ready, draining) = readiness(status, body);
-            return Seen {
-                id: connection.id,
-                start: connection.start,
-                what: What::Ready { ready, draining },
-                done: true,
-            };
-        }
-        Purpose::Up(expected) => match (cause::status(status), expected) {
-            (Some(cause), _) => Outcome::Unreached(cause),
-            // Only another name is proof: an answer without one may be an older cache.
-            (None, Some(expected)) => match tenant(body) {
-                Some(named) if named != **expected => Outcome::Unreached(Cause::WrongTenant),
-                _ => Outcome::Reached,
-            },
-            (None, None) => Outcome::Reached,
-        },
-        Purpose::Control => Outcome::Reached,
-    };
-    answered(connection, outcome, Some(now))
 }

@@ -8,6 +8,7 @@
 pub mod arp;
 pub mod cause;
 pub mod connection;
+mod exchange;
 pub mod frame;
 pub mod poller;
 pub mod response;

@@ -85,6 +85,34 @@ impl Leg {
     }
 }
 
+impl Leg {
+    /// One line for people: what the leg is now.
+    pub fn say(&self, first: bool) {
+        let facts = &self.facts;
+        let addresses: Vec<String> = facts
+            .addresses
+            .iter()
+            .map(|held| format!("{}/{}", held.address, held.prefix_len))
+            .collect();
+        let (device, state) = (&facts.device, facts.state);
+        let addresses = addresses.join(",");
+        match (self.blind(), self.index) {
+            (Some(_), None) => {
+                let here = netlink::interface_names().join(", ");
+                tracing::warn!(
+                    %device,
+                    "there is no device {device}; this machine has {here}. Bring it up, or \
+                     correct `probe.interface`"
+                );
+            }
+            (Some(_), _) => {
+                tracing::warn!(%device, ?state, %addresses, "the PN device cannot send: bring it up and give it its PN address");
+            }
+            (None, _) => tracing::info!(%device, ?state, %addresses, first, "PN device"),
+        }
+    }
+}
+
 /// The facts without what changes by itself.
 fn settled(facts: &LinkFacts) -> LinkFacts {
     let mut settled = facts.clone();

@@ -85,8 +85,8 @@ pub fn settings(probed: &Probed, state_dir: Option<&Path>) -> Settings {
 }
 
 /// Starts the prober on this runtime (and so in this thread's namespace).
-pub fn start(probed: Probed, exporters: &[&Exporter], state_dir: Option<&Path>) -> Running {
-    let settings = settings(&probed, state_dir);
+pub fn start(probed: &Probed, exporters: &[&Exporter], state_dir: Option<&Path>) -> Running {
+    let settings = settings(probed, state_dir);
     let transports: Vec<Arc<dyn Transport>> = exporters
         .iter()
         .map(|exporter| Arc::new((*exporter).clone()) as Arc<dyn Transport>)

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::files::{alerts, list, run, succeed, text, word};
 
-/// Three times what the slowest step takes: group_wait of the rules' route, shortened here.
+/// Three times what the slowest step takes: `group_wait` of the rules' route, shortened here.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 struct Alertmanager {

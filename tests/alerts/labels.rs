@@ -1,4 +1,4 @@
-//! Which labels an expression's result carries: enough of PromQL's typing to check templates.
+//! Which labels an expression's result carries: enough of `PromQL`'s typing to check templates.
 
 use std::collections::{BTreeMap, BTreeSet};
 

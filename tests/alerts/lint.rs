@@ -194,10 +194,13 @@ fn walk(expr: &Expr, visit: &mut impl FnMut(&Expr)) {
     }
 }
 
+/// How a case spoils a good rule.
+type Change = fn(&mut Value);
+
 #[test]
 fn every_check_catches_a_rule_that_breaks_it() {
     let known = Known::new();
-    let one = |expr: &str, change: fn(&mut Value)| {
+    let one = |expr: &str, change: Change| {
         let mut rule = json!({
             "alert": "PNTest", "expr": expr, "labels": { "severity": "warning" },
             "annotations": { "summary": "s", "description": "d {{ $labels.cluster }}",
@@ -207,9 +210,9 @@ fn every_check_catches_a_rule_that_breaks_it() {
         lint(&known, &json!({ "groups": [{ "rules": [rule] }] }))
     };
     let good = "max by (cluster) (pnwatch_findings_open) > 0";
-    let keep: fn(&mut Value) = |_| ();
+    let keep: Change = |_| ();
     assert_eq!(one(good, keep), Vec::<String>::new());
-    let cases: [(&str, fn(&mut Value), &str); 15] = [
+    let cases: [(&str, Change, &str); 15] = [
         ("max by (cluster) (pnwatch_findings_open", keep, "syntax"),
         (
             "max by (cluster) (pnwatch_findings_open)",

@@ -6,7 +6,7 @@ use std::path::Path;
 use pnwatch_core::rules::{Form, Settings, emit, grafana, groups};
 use serde_json::{Value, json};
 
-use crate::files::{alerts, list, names, run, succeed, text, word, yaml};
+use crate::files::{alerts, both, list, names, run, succeed, text, word, yaml};
 
 #[test]
 fn committed_rules_are_what_the_tables_say() {
@@ -25,6 +25,23 @@ fn committed_rules_are_what_the_tables_say() {
             "alerts/{file} is stale: pnwatch rules --write alerts"
         );
     }
+}
+
+#[test]
+fn the_command_agrees_and_tells_a_stale_file_by_exit_code_1() {
+    let command = env!("CARGO_BIN_EXE_pnwatch");
+    let told = succeed(command, &alerts(), &["rules", "--check", "."]);
+    assert!(told.contains("fresh"), "{told}");
+    let folder = tempfile::tempdir().unwrap();
+    succeed(command, folder.path(), &["rules", "--write", "."]);
+    fs::write(folder.path().join("rules.yaml"), "groups: []\n").unwrap();
+    let stale = run(command, folder.path(), &["rules", "--check", "."]);
+    assert_eq!(stale.status.code(), Some(1), "{}", both(&stale));
+    assert!(
+        both(&stale).contains("rules.yaml: differs from line 1"),
+        "{}",
+        both(&stale)
+    );
 }
 
 #[test]
@@ -57,9 +74,10 @@ fn cases_pass(rules: &str, files: &[String]) -> Result<(), String> {
     let mut args = vec!["test", "rules"];
     args.extend(files.iter().map(String::as_str));
     let output = run("promtool", &folder.path().join("tests"), &args);
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(crate::files::both(&output)),
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(both(&output))
     }
 }
 

@@ -118,9 +118,9 @@ fn snake(key: &str) -> String {
         "targetMatch" => "target_matchers".to_owned(),
         _ => key
             .chars()
-            .flat_map(|c| match c.is_ascii_uppercase() {
-                true => vec!['_', c.to_ascii_lowercase()],
-                false => vec![c],
+            .flat_map(|c| {
+                let mark = c.is_ascii_uppercase().then_some('_');
+                mark.into_iter().chain([c.to_ascii_lowercase()])
             })
             .collect(),
     }

@@ -1,1 +1,22 @@
-//! Placeholder while the workspace is laid.
+//! A fleet on one virtual clock: what is injected are faults of the *network*, never verdicts.
+//!
+//! Probers are the real schedule and the real bursts of `pnwatch-core` at the pace of the real
+//! plan; what they see goes through the real wire into one or two real engines. Everything is
+//! a function of the seed.
+//!
+//! - [`world`]: what is true, and what a packet finds there.
+//! - [`prober`]: one vantage's prober.
+//! - [`sim`]: the clock, the queue, the reports on their way, the engines.
+//! - [`scenario`]: timelines as data, with expectations at instants.
+//! - [`timeline`], [`oracle`]: random timelines and what must come of them.
+//! - [`page`]: docs/faults.md.
+
+pub mod fault;
+pub mod oracle;
+pub mod page;
+pub mod prober;
+pub mod rng;
+pub mod scenario;
+pub mod sim;
+pub mod timeline;
+pub mod world;

@@ -1,0 +1,390 @@
+//! What is true, and what a packet finds there.
+
+use core::net::Ipv4Addr;
+use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
+
+use pnwatch_core::inventory::{AccountTarget, ExpectedVantage, Inventory, NodeTarget};
+use pnwatch_core::link::{DeviceState, HeldAddress, LinkFacts, Mac, RouteFact};
+use pnwatch_core::name::{Account, Cluster, Host, Instance, Node, Slot, Vantage};
+use pnwatch_core::subject::{Subject, TargetKind};
+use pnwatch_core::time::Tick;
+
+use crate::fault::{Break, Target};
+use crate::rng::Rng;
+
+/// How many of everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Size {
+    /// Cache nodes.
+    pub nodes: u8,
+    /// Mac hosts.
+    pub hosts: u8,
+    /// VMs on each host.
+    pub vms: u8,
+    /// Accounts, dealt out over the nodes in turn.
+    pub accounts: u16,
+}
+
+/// What comes back on a SYN.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Syn {
+    /// SYN-ACK.
+    Accepted,
+    /// RST.
+    Refused,
+    /// Nothing.
+    Silent,
+}
+
+/// What comes back on `GET /up`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Up {
+    /// The right answer.
+    Right,
+    /// Nothing.
+    Silent,
+    /// 500.
+    Error,
+    /// Another tenant.
+    WrongTenant,
+}
+
+/// Why a vantage cannot send at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cannot {
+    /// No PN device.
+    NoDevice,
+    /// No PN address.
+    NoSource,
+    /// The operating system denies it.
+    Denied,
+}
+
+const LEASE: Duration = Duration::from_secs(3600);
+
+/// The truth.
+#[derive(Debug, Clone)]
+pub struct World {
+    /// What should exist.
+    pub inventory: Inventory,
+    /// Every vantage, VMs too.
+    pub vantages: Vec<Vantage>,
+    broken: BTreeMap<(Target, Break), u64>,
+    /// When stuck leases run out.
+    expiry: BTreeMap<Target, Tick>,
+}
+
+fn name<T: core::str::FromStr>(text: String) -> T
+where
+    T::Err: core::fmt::Debug,
+{
+    match text.parse() {
+        Ok(name) => name,
+        Err(error) => panic!("{text}: {error:?}"),
+    }
+}
+
+fn address(third: u8, last: u8) -> Ipv4Addr {
+    Ipv4Addr::new(172, 16, third, last)
+}
+
+impl World {
+    /// Everything healthy.
+    pub fn new(size: Size) -> Self {
+        let mut inventory = Inventory {
+            cluster: name::<Cluster>("production".into()),
+            pn_cidr: name("172.16.0.0/22".into()),
+            nodes: BTreeMap::new(),
+            vantages: BTreeMap::new(),
+            targets: BTreeMap::new(),
+        };
+        let mut vantages = Vec::new();
+        let mut expect = |vantage: Vantage, address| {
+            let expected = ExpectedVantage {
+                vantage: vantage.clone(),
+                address: Some(address),
+            };
+            inventory.vantages.insert(vantage.clone(), expected);
+            vantages.push(vantage);
+        };
+        for n in 1..=size.nodes {
+            let node: Node = name(format!("node-{n}"));
+            let address = address(0, 1 + n);
+            expect(Vantage::Node(node.clone()), address);
+            let target = NodeTarget {
+                name: node.clone(),
+                address,
+                ready: Some(true),
+            };
+            inventory.nodes.insert(node, target);
+        }
+        for h in 1..=size.hosts {
+            expect(
+                Vantage::Host(name::<Host>(format!("mini-{h}"))),
+                address(1, h),
+            );
+        }
+        for h in 1..=size.hosts {
+            for slot in 0..size.vms {
+                let host = name::<Host>(format!("mini-{h}"));
+                vantages.push(Vantage::Vm(host, name::<Slot>(slot.to_string())));
+            }
+        }
+        for a in 1..=size.accounts {
+            let n = (a - 1) % u16::from(size.nodes) + 1;
+            let target = AccountTarget {
+                account: name(format!("account-{a}")),
+                tenant: Some(name(format!("tenant-{a}"))),
+                instance: name::<Instance>(format!("kura-account-{a}")),
+                kind: TargetKind::Nodeport,
+                node: name(format!("node-{n}")),
+                address: address(0, 1 + n as u8),
+                port: 30_000 + a,
+                excuse: None,
+            };
+            inventory.targets.insert(target.subject(), target);
+        }
+        Self {
+            inventory,
+            vantages,
+            broken: BTreeMap::new(),
+            expiry: BTreeMap::new(),
+        }
+    }
+
+    /// Breaks something. Gives the time at which a consequence is due of itself, if any.
+    pub fn break_it(&mut self, target: &Target, what: Break, value: u64, now: Tick) -> Option<Tick> {
+        self.broken.insert((target.clone(), what), value);
+        if what == Break::LeaseStuck {
+            let expiry = now.after(Duration::from_secs(value));
+            self.expiry.insert(target.clone(), expiry);
+            return Some(expiry);
+        }
+        None
+    }
+
+    /// Repairs it.
+    pub fn repair(&mut self, target: &Target, what: Break) {
+        self.broken.remove(&(target.clone(), what));
+        if what == Break::LeaseStuck {
+            self.expiry.remove(target);
+        }
+    }
+
+    fn is(&self, target: &Target, what: Break) -> bool {
+        self.broken.contains_key(&(target.clone(), what))
+    }
+
+    fn machine_is(&self, vantage: &Vantage, what: Break) -> bool {
+        self.is(&Target::Machine(vantage.clone()), what)
+    }
+
+    fn machine(vantage: &Vantage) -> Vantage {
+        match vantage {
+            Vantage::Vm(host, _) => Vantage::Host(host.clone()),
+            other => other.clone(),
+        }
+    }
+
+    /// Whether the prober of `vantage` runs at all.
+    pub fn prober_runs(&self, vantage: &Vantage) -> bool {
+        let gone = [Break::ProberStopped, Break::ProberKilled];
+        !gone.iter().any(|what| self.machine_is(vantage, *what))
+            && !self.machine_is(&Self::machine(vantage), Break::MachineDead)
+    }
+
+    /// Whether it runs, but gets no time.
+    pub fn prober_stalls(&self, vantage: &Vantage) -> bool {
+        self.machine_is(vantage, Break::ProberStalled)
+            || self.machine_is(&Self::machine(vantage), Break::ProberStalled)
+    }
+
+    /// Whether its reports get through.
+    pub fn reports_pass(&self, vantage: &Vantage) -> bool {
+        !self.machine_is(&Self::machine(vantage), Break::ReportsLost)
+    }
+
+    fn has_address(&self, machine: &Vantage, now: Tick) -> bool {
+        let target = Target::Machine(machine.clone());
+        !self.is(&target, Break::AddressGone)
+            && self.expiry.get(&target).is_none_or(|expiry| now < *expiry)
+    }
+
+    /// Whether a machine is on the PN under its address.
+    fn on_pn(&self, machine: &Vantage, now: Tick) -> bool {
+        let off = [
+            Break::InterfaceGone,
+            Break::AddressWrong,
+            Break::CarrierLost,
+            Break::Isolated,
+            Break::MachineDead,
+        ];
+        !off.iter().any(|what| self.machine_is(machine, *what)) && self.has_address(machine, now)
+    }
+
+    /// Why `vantage` cannot send on the PN, if it cannot.
+    pub fn cannot_send(&self, vantage: &Vantage, now: Tick) -> Option<Cannot> {
+        let machine = Self::machine(vantage);
+        if matches!(vantage, Vantage::Vm(..)) {
+            return None;
+        }
+        if self.machine_is(&machine, Break::LocalNetworkDenied) {
+            Some(Cannot::Denied)
+        } else if self.machine_is(&machine, Break::InterfaceGone) {
+            Some(Cannot::NoDevice)
+        } else if !self.has_address(&machine, now) {
+            Some(Cannot::NoSource)
+        } else {
+            None
+        }
+    }
+
+    fn lost(&self, vantage: &Vantage, rng: &mut Rng) -> bool {
+        let machine = Target::Machine(Self::machine(vantage));
+        match self.broken.get(&(machine, Break::Loss)) {
+            // There and back.
+            Some(percent) => rng.percent(*percent) || rng.percent(*percent),
+            None => false,
+        }
+    }
+
+    fn passes(&self, from: &Vantage, to: &Vantage, now: Tick, rng: &mut Rng) -> bool {
+        let from = Self::machine(from);
+        self.on_pn(&from, now)
+            && self.on_pn(to, now)
+            && !self.is(&Target::Network, Break::Down)
+            && !self.lost(&from, rng)
+            && !self.lost(to, rng)
+    }
+
+    /// Whether `subject` answers an ARP request of `from`.
+    pub fn arp(&self, from: &Vantage, subject: &Subject, now: Tick, rng: &mut Rng) -> bool {
+        let to = match subject {
+            Subject::Node(node) => Vantage::Node(node.clone()),
+            Subject::Neighbour(vantage) => vantage.clone(),
+            Subject::Account(..) | Subject::Control => return false,
+        };
+        self.passes(from, &to, now, rng) && !self.machine_is(from, Break::ArpLost)
+    }
+
+    /// What comes back on a SYN from `from` to `target`.
+    pub fn syn(&self, from: &Vantage, target: &AccountTarget, now: Tick, rng: &mut Rng) -> Syn {
+        let node = Vantage::Node(target.node.clone());
+        let account = Target::Account(target.account.clone());
+        let host = from.host().map(|h| Vantage::Host(h.clone()));
+        let of_host = |what| host.as_ref().is_some_and(|h| self.machine_is(h, what));
+        let vm = matches!(from, Vantage::Vm(..));
+        let silent = (vm && (of_host(Break::VmNatGone) || of_host(Break::VmNetworkDead)))
+            || of_host(Break::PortsFiltered)
+            || self.machine_is(&node, Break::PortsNotServed)
+            || matches!(from, Vantage::Node(_)) && self.machine_is(from, Break::PolicyDropsNode)
+            || self.is(&account, Break::PortDropped);
+        // A node that dials itself never leaves the machine.
+        let own = *from == node && !self.machine_is(&node, Break::MachineDead);
+        if silent || !own && !self.passes(from, &node, now, rng) {
+            Syn::Silent
+        } else if self.is(&account, Break::PortRefused) {
+            Syn::Refused
+        } else {
+            Syn::Accepted
+        }
+    }
+
+    /// What comes back on `GET /up`.
+    pub fn up(&self, account: &Account) -> Up {
+        let account = Target::Account(account.clone());
+        if self.is(&account, Break::PodHung) {
+            Up::Silent
+        } else if self.is(&account, Break::PodErrors) {
+            Up::Error
+        } else if self.is(&account, Break::WrongTenant) {
+            Up::WrongTenant
+        } else {
+            Up::Right
+        }
+    }
+
+    /// Whether `/ready` says draining.
+    pub fn drains(&self, account: &Account) -> bool {
+        self.is(&Target::Account(account.clone()), Break::Draining)
+    }
+
+    /// Whether what lies off the PN answers.
+    pub fn control(&self, from: &Vantage) -> bool {
+        let machine = Self::machine(from);
+        let vm = matches!(from, Vantage::Vm(..));
+        !self.machine_is(&machine, Break::ControlDead)
+            && !(vm && self.machine_is(&machine, Break::VmNetworkDead))
+    }
+
+    /// What `vantage` sees of its own PN leg.
+    pub fn link(&self, vantage: &Vantage, now: Tick) -> Option<LinkFacts> {
+        if matches!(vantage, Vantage::Vm(..)) {
+            return None;
+        }
+        let target = Target::Machine(vantage.clone());
+        let device = if matches!(vantage, Vantage::Node(_)) {
+            "pn0"
+        } else {
+            "vlan0"
+        };
+        let own = self.inventory.vantages.get(vantage)?.address?;
+        let holds = if self.is(&target, Break::AddressWrong) {
+            address(2, own.octets()[3])
+        } else {
+            own
+        };
+        let absent = self.is(&target, Break::InterfaceGone);
+        let state = if absent {
+            DeviceState::Absent
+        } else if self.is(&target, Break::CarrierLost) {
+            DeviceState::NoCarrier
+        } else {
+            DeviceState::Up
+        };
+        let (valid_for, renewed_ago) = self.lease(&target, now);
+        let addresses = if absent || !self.has_address(vantage, now) {
+            Vec::new()
+        } else {
+            vec![HeldAddress {
+                address: holds,
+                prefix_len: 22,
+                valid_for_s: valid_for,
+                renewed_ago_s: renewed_ago,
+            }]
+        };
+        let route = (!addresses.is_empty()).then(|| RouteFact {
+            to: address(0, 254),
+            device: Some(device.into()),
+            via_gateway: false,
+        });
+        let [.., third, last] = own.octets();
+        Some(LinkFacts {
+            device: device.into(),
+            state,
+            mac: Some(Mac([2, 0, 0, 0, third, last])),
+            addresses,
+            route,
+            filter: None,
+        })
+    }
+
+    fn lease(&self, target: &Target, now: Tick) -> (Option<u64>, Option<u64>) {
+        if self.is(target, Break::StaticAddress) {
+            return (None, None);
+        }
+        let left = match self.expiry.get(target) {
+            Some(expiry) => expiry.since(now),
+            None => LEASE - Duration::from_nanos(now.as_nanos() % (LEASE.as_nanos() as u64 / 2)),
+        };
+        let left = left.as_secs();
+        (Some(left), Some(LEASE.as_secs().saturating_sub(left)))
+    }
+
+    /// Names of all accounts.
+    pub fn accounts(&self) -> BTreeSet<Account> {
+        let all = self.inventory.targets.values();
+        all.map(|t| t.account.clone()).collect()
+    }
+}

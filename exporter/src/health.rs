@@ -57,6 +57,11 @@ impl Health {
         }
     }
 
+    /// Whether every loop ticks.
+    pub fn is_alive(&self) -> bool {
+        self.alive().is_ok()
+    }
+
     fn alive(&self) -> Result<(), Refusal> {
         let now = self.clock.now().tick;
         for pulse in self.pulses.iter() {
@@ -86,5 +91,38 @@ impl Health {
             .route("/livez", get(live))
             // The listeners are bound before anything is served: who answers is ready.
             .route("/readyz", get(|| async { "ok\n".into_response() }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pnwatch_core::time::Now;
+    use pnwatch_edge::clock::{Clock as _, ManualClock};
+
+    #[test]
+    fn a_loop_that_hangs_is_named() {
+        let clock = ManualClock::new(Now::default());
+        let (engine, push) = (
+            Pulse::new("engine", Tick::default()),
+            Pulse::new("alertmanager", Tick::default()),
+        );
+        let health = Health::new(
+            Arc::new(clock.clone()),
+            vec![Arc::clone(&engine), Arc::clone(&push)],
+        );
+        clock.advance(HANGING);
+        assert!(health.alive().is_ok());
+        clock.advance(Duration::from_millis(1));
+        engine.beat(clock.now().tick);
+        let refusal = health.alive().unwrap_err();
+        assert_eq!(refusal.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert!(
+            refusal.message.contains("alertmanager"),
+            "{}",
+            refusal.message
+        );
+        push.beat(clock.now().tick);
+        assert!(health.alive().is_ok());
     }
 }

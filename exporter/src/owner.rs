@@ -347,3 +347,7 @@ fn log(transition: &Transition) {
         finding.summary
     );
 }
+
+#[cfg(test)]
+#[path = "owner_tests.rs"]
+mod tests;

@@ -163,6 +163,12 @@ metrics! {
         "Reports that came, by what became of them.";
     PLAN_REQUESTS = "pnwatch_plan_requests_total" Counter Count ["result"]
         "Plan requests, by how they were answered.";
+    GATE_ANSWERS = "pnwatch_gate_answers_total" Counter Count ["result"]
+        "Questions to the gate, by what it said; refused = the question does not read, or no room to wait.";
+    GATE_OVERRIDES = "pnwatch_gate_overrides_total" Counter Count []
+        "Questions whose asker goes on whatever the gate says; the log has the reasons.";
+    GATE_WAITING = "pnwatch_gate_waiting" Gauge Count []
+        "Questions that wait for the gate to open now.";
     TOKEN_FILES_UNREADABLE = "pnwatch_token_files_unreadable" Gauge Count []
         "Vantage token files that cannot be read now; their last content stays in use.";
     INVENTORY_LOAD_SUCCESS = "pnwatch_inventory_last_load_success" Gauge Flag []

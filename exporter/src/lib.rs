@@ -12,6 +12,7 @@ pub mod alert;
 pub mod answer;
 pub mod checks;
 pub mod error;
+pub mod gate;
 pub mod health;
 pub mod ingest;
 pub mod inventory;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::http::{HeaderName, HeaderValue};
 use pnwatch_core::engine::{Engine, Settings as EngineSettings};
+use pnwatch_core::gate::MAX_WAIT;
 use pnwatch_edge::clock::SharedClock;
 use pnwatch_edge::config::{Alertmanager, Config, Serve};
 use pnwatch_edge::http::{Client, ClientSettings};
@@ -17,6 +18,7 @@ use tokio::task::JoinSet;
 
 use crate::alert::{HashJitter, Jitter, Push, Settings as AlertSettings, Standing};
 use crate::error::ServeError;
+use crate::gate::{Gate, MAX_WAITING};
 use crate::health::{Health, Pulse};
 use crate::ingest::{Ingest, MAX_TAKEN, Plans, Tokens};
 use crate::inventory::Watched;
@@ -216,6 +218,11 @@ impl Exporter {
             shutdown: shutdown.clone(),
             local: at.page.ip().is_loopback(),
         };
+        let gate = Gate::new(
+            self.engine.clone(),
+            Arc::clone(&self.tally),
+            shutdown.clone(),
+        );
         let metrics = Metrics {
             engine: self.engine.clone(),
             tally: Arc::clone(&self.tally),
@@ -230,7 +237,7 @@ impl Exporter {
             (
                 "page",
                 self.listeners.page,
-                page.routes(health.clone().routes()),
+                page.routes(health.clone().routes().merge(gate.routes())),
             ),
             (
                 "metrics",
@@ -240,14 +247,26 @@ impl Exporter {
         ];
         for (name, listener, router) in routers {
             let shutdown = shutdown.clone();
+            // Waiting at the gate is a long request, and must leave connections to the page.
+            let usual = Limits::default();
+            let (connections, request_timeout) = if name == "page" {
+                (
+                    MAX_WAITING + usual.connections,
+                    MAX_WAIT + usual.request_timeout,
+                )
+            } else {
+                (usual.connections, usual.request_timeout)
+            };
             let limits = Limits {
+                connections,
+                request_timeout,
                 // Ingest counts for itself, so that its refusal arrives and says what to do.
                 body_bytes: if name == "ingest" {
                     MAX_TAKEN
                 } else {
                     64 << 10
                 },
-                ..Limits::default()
+                ..usual
             };
             listening.spawn(async move {
                 serve_within(listener, router, shutdown, limits).await;

@@ -62,11 +62,28 @@ results!(
     }
 );
 
+results!(
+    /// What the gate said.
+    GateAnswer {
+        /// Go on.
+        Open => "open",
+        /// Stop: something is wrong.
+        Closed => "closed",
+        /// Stop: it cannot be told.
+        Unknown => "unknown",
+        /// The question does not read, or there is no room to wait.
+        Refused => "refused",
+    }
+);
+
 /// All counters.
 #[derive(Debug, Default)]
 pub struct Tally {
     ingested: [AtomicU64; Ingested::ALL.len()],
     plans: [AtomicU64; PlanAnswer::ALL.len()],
+    gate: [AtomicU64; GateAnswer::ALL.len()],
+    gate_overrides: AtomicU64,
+    gate_waiting: AtomicU64,
     tokens_unreadable: AtomicU64,
     inventory_bad: AtomicBool,
     inventory_loaded: AtomicU64,
@@ -92,6 +109,36 @@ impl Tally {
     /// How many plan requests were answered so.
     pub fn plans_so_far(&self, answer: PlanAnswer) -> u64 {
         self.plans[answer as usize].load(Relaxed)
+    }
+
+    /// Counts one answer of the gate.
+    pub fn gate(&self, answer: GateAnswer) {
+        self.gate[answer as usize].fetch_add(1, Relaxed);
+    }
+
+    /// How many questions to the gate ended so.
+    pub fn gate_so_far(&self, answer: GateAnswer) -> u64 {
+        self.gate[answer as usize].load(Relaxed)
+    }
+
+    /// Counts one question whose asker goes on whatever the gate says.
+    pub fn gate_overridden(&self) {
+        self.gate_overrides.fetch_add(1, Relaxed);
+    }
+
+    /// How many there were.
+    pub fn gate_overrides_so_far(&self) -> u64 {
+        self.gate_overrides.load(Relaxed)
+    }
+
+    /// How many questions wait for the gate now.
+    pub fn set_gate_waiting(&self, count: usize) {
+        self.gate_waiting.store(count as u64, Relaxed);
+    }
+
+    /// As set last.
+    pub fn gate_waiting(&self) -> u64 {
+        self.gate_waiting.load(Relaxed)
     }
 
     /// How many token files cannot be read now.

@@ -12,11 +12,12 @@ use core::time::Duration;
 
 use serde::Serialize;
 
-pub use query::{MAX_PARAMETERS, Query, QueryError, Selector, duration};
+pub use query::{MAX_PARAMETERS, MAX_REASON, Query, QueryError, Selector, duration, reason};
 
 use crate::fault::Severity;
 use crate::finding::Finding;
 use crate::outcome::labels;
+use crate::path;
 use crate::time::{Timestamp, spoken};
 use crate::view::{TargetView, View};
 
@@ -286,9 +287,13 @@ fn coverage(selected: usize, measured: usize, query: &Query) -> Said {
     Said::holds()
 }
 
-/// Everything about one target. What is not measured is left to [`coverage`].
+/// Everything about one target. What is not measured is left to [`coverage`], but fresh evidence
+/// of a failure counts even where it is too little to open.
 fn target(target: &TargetView, query: &Query, now: Timestamp) -> Said {
-    if !is_measured(target, query) {
+    let enough = is_measured(target, query);
+    let fails = matches!(target.verdict, path::Verdict::Down | path::Verdict::Suspect);
+    let seen = target.witnesses > 0 && target.newest_age.is_some_and(|age| age <= query.fresh);
+    if !enough && !(fails && seen) {
         return Said::holds();
     }
     let name = target.target.subject().to_string();
@@ -302,8 +307,9 @@ fn target(target: &TargetView, query: &Query, now: Timestamp) -> Said {
                 "is not reached, which is excused now; ask again with wait=".into(),
             );
         }
+        let truth = if fails { Truth::False } else { Truth::Unknown };
         return Said::not(
-            Truth::False,
+            truth,
             Rule::Reached,
             name,
             format!(

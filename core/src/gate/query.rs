@@ -58,6 +58,9 @@ pub struct Query {
     pub wait: Duration,
     /// `strict=1`: answer 503 instead of 200 unless open.
     pub strict: bool,
+    /// `override=REASON`: whoever asks goes on whatever the answer is, and says why. The answer
+    /// does not change by it; the exporter logs and counts it.
+    pub overridden: Option<String>,
 }
 
 impl Default for Query {
@@ -71,6 +74,7 @@ impl Default for Query {
             since: None,
             wait: Duration::ZERO,
             strict: false,
+            overridden: None,
         }
     }
 }
@@ -81,7 +85,7 @@ pub enum QueryError {
     /// A parameter that the gate does not know.
     #[error(
         "unknown parameter {0:?}; known are all, account, node, for, min_vantages, coverage, \
-         fresh, since, wait, strict"
+         fresh, since, wait, strict, override"
     )]
     Unknown(String),
     /// A parameter given twice that may be given once.
@@ -104,6 +108,9 @@ pub enum QueryError {
     #[error("more than {MAX_PARAMETERS} parameters")]
     TooMany,
 }
+
+/// Most characters of an override's reason.
+pub const MAX_REASON: usize = 200;
 
 /// Most parameters of one question.
 pub const MAX_PARAMETERS: usize = 256;
@@ -136,7 +143,29 @@ pub fn duration(text: &str) -> Option<Duration> {
     (millis <= 7 * 86_400_000).then(|| Duration::from_millis(millis))
 }
 
+/// What [`reason`] wants.
+const WANT_REASON: &str = "give a reason of 1 to 200 characters on one line";
+
+/// A reason for an override: one line that says something, trimmed.
+pub fn reason(text: &str) -> Option<&str> {
+    let text = text.trim();
+    let fits = !text.is_empty() && text.chars().count() <= MAX_REASON;
+    (fits && !text.chars().any(char::is_control)).then_some(text)
+}
+
 impl Query {
+    /// What is asked, in one canonical form: questions that must always get the same answer from
+    /// the same view have the same. How it is delivered (`wait`, `strict`) is no part of it.
+    pub fn condition(&self) -> Self {
+        let mut asked = self.clone();
+        asked.selector.accounts.sort();
+        asked.selector.accounts.dedup();
+        asked.selector.nodes.sort();
+        asked.selector.nodes.dedup();
+        (asked.wait, asked.strict, asked.overridden) = (Duration::ZERO, false, None);
+        asked
+    }
+
     /// Reads decoded parameters in their order.
     pub fn from_parameters<'a>(
         parameters: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -231,6 +260,11 @@ impl Query {
                     "write RFC 3339, like 2026-06-22T09:14:30Z",
                 )?);
                 "since"
+            }
+            "override" => {
+                let read = reason(text).map(ToOwned::to_owned);
+                self.overridden = Some(value("override", text, read, WANT_REASON)?);
+                "override"
             }
             other => {
                 return Err(QueryError::Unknown(other.chars().take(64).collect()));

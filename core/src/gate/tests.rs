@@ -183,6 +183,33 @@ fn the_table_of_answers() {
             Some(Rule::Reached),
         ),
         (
+            "no verdict yet",
+            "all=1",
+            |v| v.targets[1].verdict = path::Verdict::Unknown,
+            Verdict::Unknown,
+            Some(Rule::Reached),
+        ),
+        (
+            "one witness of a failure is enough to close",
+            "all=1&min_vantages=2&coverage=0.5",
+            |v| {
+                v.targets[1].witnesses = 1;
+                v.targets[1].verdict = path::Verdict::Down;
+            },
+            Verdict::Closed,
+            Some(Rule::Reached),
+        ),
+        (
+            "an old failure is no evidence",
+            "all=1&coverage=0.5",
+            |v| {
+                v.targets[1].newest_age = Some(Duration::from_secs(11));
+                v.targets[1].verdict = path::Verdict::Down;
+            },
+            Verdict::Open,
+            None,
+        ),
+        (
             "degraded carries traffic",
             "all=1",
             |v| v.targets[1].verdict = path::Verdict::Degraded,
@@ -311,12 +338,30 @@ fn wrong_questions_are_refused_by_name() {
         ("all=1&since=yesterday", "RFC 3339"),
         ("all=1&wait=1h", "at most 10m"),
         ("all=yes", "write 1 or 0"),
+        ("all=1&override= ", "a reason of 1 to 200 characters"),
+        ("all=1&override=a\nb", "on one line"),
         ("account=a b", "letters, digits"),
     ] {
         let pairs: Vec<(&str, &str)> = text.split('&').filter_map(|p| p.split_once('=')).collect();
         let error = Query::from_parameters(pairs).unwrap_err().to_string();
         assert!(error.contains(says), "{text}: {error}");
     }
+}
+
+#[test]
+fn delivery_is_no_part_of_the_condition() {
+    let plain = ask("account=a&account=b&for=3s");
+    let other = ask("account=b&account=a&account=b&for=3s&wait=9s&strict=1&override=because");
+    assert_eq!(other.overridden.as_deref(), Some("because"));
+    assert_eq!(plain.condition(), other.condition());
+    assert_ne!(plain.condition(), ask("account=a&for=3s").condition());
+    // What the override says never changes what the gate says.
+    let empty = view(Vec::new());
+    assert_eq!(
+        judge(&other.condition(), &empty),
+        judge(&plain.condition(), &empty)
+    );
+    assert!(!judge(&other, &empty).ok);
 }
 
 proptest! {

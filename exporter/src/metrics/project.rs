@@ -13,7 +13,7 @@ use pnwatch_core::wire::DeviceReport;
 use super::family::Exposition;
 use crate::alert::Standing;
 use crate::owner::Snapshot;
-use crate::tally::{Ingested, PlanAnswer, Tally};
+use crate::tally::{GateAnswer, Ingested, PlanAnswer, Tally};
 
 type Read = fn(&DeviceReport) -> u64;
 
@@ -324,6 +324,17 @@ fn own(out: &mut Exposition, tally: &Tally) {
         for answer in PlanAnswer::ALL {
             f.push(&[answer.as_label()], tally.plans_so_far(*answer) as f64);
         }
+    });
+    out.add(&metric::GATE_ANSWERS, |f| {
+        for answer in GateAnswer::ALL {
+            f.push(&[answer.as_label()], tally.gate_so_far(*answer) as f64);
+        }
+    });
+    out.add(&metric::GATE_OVERRIDES, |f| {
+        f.push(&[], tally.gate_overrides_so_far() as f64);
+    });
+    out.add(&metric::GATE_WAITING, |f| {
+        f.push(&[], tally.gate_waiting() as f64);
     });
     out.add(&metric::TOKEN_FILES_UNREADABLE, |f| {
         f.push(&[], tally.tokens_unreadable() as f64);

@@ -79,9 +79,10 @@ fn judge(
     // Successes must be newer than the fault: the link's own, where it speaks of one.
     let bad_link = !matches!(word.sign, LinkSign::Fine | LinkSign::Silent);
     let (arp, ports) = if bad_link {
+        let since = Some(word.since.after(case.patience.skew));
         (
-            board.tally(&subject, Layer::Arp, Some(word.since), now, host),
-            case.ports_of(&node.name, Some(word.since), blamed),
+            board.tally(&subject, Layer::Arp, since, now, host),
+            case.ports_of(&node.name, since, blamed),
         )
     } else {
         (arp, ports)

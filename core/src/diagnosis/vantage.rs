@@ -48,7 +48,15 @@ pub(super) fn silent(case: &Case<'_>, blamed: &Blamed, found: &mut Vec<Diagnosis
             .tally(&subject, Layer::Arp, Some(since), case.now.tick, |v, _| {
                 v != vantage && case.board.is_reporting(v, case.now.tick)
             });
-        let named = table::silent_vantage(Reach::of(&heard));
+        // Whether its machine is lost with something larger is being decided.
+        let fresh = heard.down_seen.is_some_and(|seen| {
+            case.now.tick.since(seen) < case.patience.naming_wait * 2
+        });
+        let reach = match Reach::of(&heard) {
+            Reach::Nobody if fresh => Reach::Unknown,
+            reach => reach,
+        };
+        let named = table::silent_vantage(reach);
         let mut diagnosis = Diagnosis::new(Blame::Vantage, vantage.to_string(), named, since);
         let who = match named.fault {
             Fault::VantageLost => "does not report, and no neighbour hears its machine",

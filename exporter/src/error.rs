@@ -5,6 +5,7 @@ use pnwatch_edge::http::ClientError;
 use pnwatch_edge::listen::ListenError;
 
 use crate::ingest::TokenError;
+use crate::kube::ConnectError;
 
 /// Why the exporter cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -15,6 +16,12 @@ pub enum ServeError {
     /// The inventory cannot be used.
     #[error("serve.inventory.file: {0}")]
     Inventory(#[source] ConfigError),
+    /// No source of inventory is named.
+    #[error("serve.inventory names neither `file` nor `kubernetes`; add one")]
+    NoInventory,
+    /// The Kubernetes API cannot be used.
+    #[error(transparent)]
+    Kubernetes(#[from] ConnectError),
     /// A token cannot be used.
     #[error(transparent)]
     Token(#[from] TokenError),
@@ -43,7 +50,9 @@ impl ServeError {
             | Self::Token(TokenError::Unusable { .. }) => 66,
             Self::Listen(error) => error.exit_code(),
             Self::NoSection
+            | Self::NoInventory
             | Self::Inventory(_)
+            | Self::Kubernetes(_)
             | Self::Token(TokenError::Shared { .. })
             | Self::Client(_)
             | Self::Header(_) => 78,

@@ -16,6 +16,7 @@ pub mod gate;
 pub mod health;
 pub mod ingest;
 pub mod inventory;
+pub mod kube;
 pub mod ledger;
 pub mod metrics;
 pub mod owner;

@@ -7,8 +7,10 @@ use std::time::Duration;
 use axum::http::{HeaderName, HeaderValue};
 use pnwatch_core::engine::{Engine, Settings as EngineSettings};
 use pnwatch_core::gate::MAX_WAIT;
+use pnwatch_core::inventory::Inventory;
+use pnwatch_core::name::Cluster;
 use pnwatch_edge::clock::SharedClock;
-use pnwatch_edge::config::{Alertmanager, Config, Serve};
+use pnwatch_edge::config::{Alertmanager, Config, InventorySource, Serve};
 use pnwatch_edge::http::{Client, ClientSettings};
 use pnwatch_edge::listen::{Limits, ListenError, bind, serve_within};
 use pnwatch_edge::shutdown::{Reloads, Shutdown};
@@ -22,6 +24,7 @@ use crate::gate::{Gate, MAX_WAITING};
 use crate::health::{Health, Pulse};
 use crate::ingest::{Ingest, MAX_TAKEN, Plans, Tokens};
 use crate::inventory::Watched;
+use crate::kube::{Live, Reviewer};
 use crate::metrics::Metrics;
 use crate::owner::{Handle, Owner};
 use crate::page::Page;
@@ -54,11 +57,43 @@ pub struct Exporter {
     engine: Handle,
     tally: Arc<Tally>,
     tokens: Arc<Tokens>,
-    watched: Watched,
+    cluster: Cluster,
+    source: Source,
     listeners: Listeners,
     pushes: Vec<Push>,
     pulses: Vec<Arc<Pulse>>,
     reload: Arc<Notify>,
+}
+
+/// Where the inventory comes from.
+enum Source {
+    File(Watched),
+    Kubernetes(Box<Live>),
+}
+
+impl Source {
+    async fn open(
+        config: &Config,
+        inventory: &InventorySource,
+        clock: &SharedClock,
+    ) -> Result<(Self, Inventory), ServeError> {
+        if let Some(kubernetes) = &inventory.kubernetes {
+            let mut live = Live::start(kubernetes, &config.cluster, Arc::clone(clock)).await?;
+            let inventory = live.first().await;
+            return Ok((Self::Kubernetes(Box::new(live)), inventory));
+        }
+        let file = inventory.file.as_ref().ok_or(ServeError::NoInventory)?;
+        let (watched, inventory) =
+            Watched::read(file, &config.cluster).map_err(ServeError::Inventory)?;
+        Ok((Self::File(watched), inventory))
+    }
+
+    fn reviewer(&self) -> Option<Arc<Reviewer>> {
+        match self {
+            Self::File(_) => None,
+            Self::Kubernetes(live) => Some(Arc::new(live.reviewer())),
+        }
+    }
 }
 
 struct Listeners {
@@ -91,8 +126,7 @@ impl Exporter {
         jitter: Arc<dyn Jitter>,
     ) -> Result<Self, ServeError> {
         let serve = config.serve.clone().ok_or(ServeError::NoSection)?;
-        let (watched, inventory) =
-            Watched::read(&serve.inventory.file, &config.cluster).map_err(ServeError::Inventory)?;
+        let (source, inventory) = Source::open(config, &serve.inventory, &clock).await?;
         let tokens = Arc::new(Tokens::read(&serve.tokens)?);
         let listeners = Listeners {
             ingest: bind("serve.listen.ingest", serve.listen.ingest).await?,
@@ -111,7 +145,8 @@ impl Exporter {
             engine: handle,
             tally,
             tokens,
-            watched,
+            cluster: config.cluster.clone(),
+            source,
             listeners,
             pushes: Vec::new(),
             pulses: Vec::new(),
@@ -206,8 +241,9 @@ impl Exporter {
         let standings = self.pushes.iter().map(|p| p.standing.clone()).collect();
 
         let ingest = Ingest {
-            cluster: self.watched.cluster().clone(),
+            cluster: self.cluster,
             tokens: Arc::clone(&self.tokens),
+            reviewer: self.source.reviewer(),
             plans: Plans::new(self.engine.basis(), self.serve.pace),
             engine: self.engine.clone(),
             tally: Arc::clone(&self.tally),
@@ -284,16 +320,22 @@ impl Exporter {
                 "alertmanager"
             });
         }
-        let followed = self.watched.follow(
-            self.engine.clone(),
-            Arc::clone(&self.tally),
-            self.clock,
-            self.reload,
-        );
-        tasks.spawn(async move {
-            followed.await;
-            "inventory"
-        });
+        let (engine, tally) = (self.engine.clone(), Arc::clone(&self.tally));
+        match self.source {
+            Source::File(watched) => {
+                let followed = watched.follow(engine, tally, self.clock, self.reload);
+                tasks.spawn(async move {
+                    followed.await;
+                    "inventory"
+                });
+            }
+            Source::Kubernetes(live) => {
+                tasks.spawn(async move {
+                    live.follow(engine).await;
+                    "Kubernetes inventory"
+                });
+            }
+        }
         tasks.spawn(async move {
             follow_tokens(self.tokens, self.tally).await;
             "tokens"

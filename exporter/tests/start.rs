@@ -19,7 +19,7 @@ async fn fails(setup: Setup, code: u8, says: &[&str]) {
 #[tokio::test]
 async fn missing_and_unreadable_files() {
     let mut setup = Setup::new();
-    setup.serve().inventory.file = setup.dir.path().join("none.yaml");
+    setup.serve().inventory.file = Some(setup.dir.path().join("none.yaml"));
     fails(
         setup,
         66,
@@ -29,7 +29,7 @@ async fn missing_and_unreadable_files() {
 
     let mut setup = Setup::new();
     let folder = setup.dir.path().to_owned();
-    setup.serve().inventory.file = folder;
+    setup.serve().inventory.file = Some(folder);
     fails(setup, 66, &["serve.inventory.file"]).await;
 
     let setup = Setup::new();

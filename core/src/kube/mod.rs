@@ -32,8 +32,8 @@ pub use self::index::{Change, Index};
 pub use self::object::Kind;
 pub use self::settings::{Names, Profile, Settings, Times};
 
-/// What the objects add up to, at one instant.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// What the objects add up to, at one instant; by default, before anything is known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reading {
     /// What should exist; `None` until every kind was listed once or refused for good.
     pub inventory: Option<Inventory>,

@@ -37,6 +37,10 @@ fn settings(profile: Profile) -> Settings {
     }
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "fields that may be missing are written so"
+)]
 fn text(t: &str) -> Option<String> {
     Some(t.to_owned())
 }
@@ -460,7 +464,7 @@ const TABLE: &[Row] = &[
     ),
     (
         "F18 stands still",
-        || with(|i| i.last_reconciled = Some(wall(0).before(Duration::from_secs(7200)))),
+        || with(|i| i.last_reconciled = Some(wall(0).before(Duration::from_hours(2)))),
         STALE,
         &["lastReconciledAt"],
     ),
@@ -856,7 +860,7 @@ fn a_stopped_controller_is_one_finding() {
         one.meta = meta("kura", &format!("kura-{n}"));
         one.account = Some(format!("acme-{n}"));
         one.port_cache = Some(30_000 + n);
-        one.last_reconciled = Some(wall(0).before(Duration::from_secs(7200)));
+        one.last_reconciled = Some(wall(0).before(Duration::from_hours(2)));
         objects.push(Object::Instance(one));
     }
     let mut index = listed(objects, at(0));

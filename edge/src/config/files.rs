@@ -55,6 +55,17 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
     found
 }
 
+/// Whether the file can be opened; whoever uses it says whether it makes sense.
+fn readable(path: &str, file: &Path, found: &mut Vec<Problem>) {
+    if let Err(error) = std::fs::File::open(file) {
+        let message = format!(
+            "cannot read {}: {error}; create it or let this user read it",
+            file.display()
+        );
+        found.push(Problem::unreadable(path, 0, message));
+    }
+}
+
 fn secret(path: &str, file: Option<&Path>, found: &mut Vec<Problem>) {
     match file.map(Secret::read) {
         None | Some(Ok(_)) => {}

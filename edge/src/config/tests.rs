@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::environment::Environment;
 use super::load::parse_all;
 use super::tree::{Node, Value};
 use super::{DEFAULT, Listen, check, load};
@@ -48,15 +49,16 @@ fn the_printed_default_passes_with_every_setting_on() {
         ("token", "token"),
         ("alertmanager-token", "token"),
         ("ca.pem", "ca.pem"),
+        ("kubeconfig", "token"),
     ] {
         let from = Path::new("tests/config/files").join(from);
         std::fs::copy(from, dir.path().join(name)).unwrap();
     }
-    // A plan file stands instead of exporters.
+    // A plan file stands instead of exporters, an inventory file instead of a cluster.
     let all = switched_on(dir.path());
     let lines: Vec<&str> = all
         .lines()
-        .filter(|line| !line.contains("plan_file"))
+        .filter(|line| !line.contains("plan_file") && !line.starts_with("    file: "))
         .collect();
     let text = lines.join("\n");
     let path = dir.path().join("config.yaml");
@@ -70,7 +72,7 @@ fn the_printed_default_passes_with_every_setting_on() {
 #[test]
 fn the_printed_default_holds_every_known_key_and_no_other() {
     let text = switched_on(Path::new("/nowhere"));
-    let (_, findings) = parse_all(&text);
+    let (_, findings) = parse_all(&text, Environment::default());
     let mut keys = BTreeSet::new();
     written(&Node::parse(&text).unwrap(), "", &mut keys);
     // The header's name is the user's own.

@@ -28,6 +28,7 @@ pub use self::body::MAX_TAKEN;
 pub use self::plans::Plans;
 pub use self::token::{TokenError, Tokens};
 use crate::answer::{Refusal, not_found};
+use crate::kube::{IdentityError, Reviewer};
 use crate::owner::{Handle, Unserved};
 use crate::tally::{Ingested, PlanAnswer, Tally};
 
@@ -37,6 +38,8 @@ pub struct Ingest {
     pub cluster: Cluster,
     /// Who may speak.
     pub tokens: Arc<Tokens>,
+    /// Who else may: Pods' service accounts, as the Kubernetes API says.
+    pub reviewer: Option<Arc<Reviewer>>,
     /// What they are told to check.
     pub plans: Plans,
     /// The engine.
@@ -55,6 +58,29 @@ impl Ingest {
             .route("/v1/plan", get(plan))
             .fallback(not_found)
             .with_state(Arc::new(self))
+    }
+
+    /// Whom the request's token speaks for: a token of a file, or a service account's.
+    async fn speaker(&self, headers: &HeaderMap) -> Result<Vantage, Refusal> {
+        let refused = match self.tokens.vantage(headers) {
+            Ok(vantage) => return Ok(vantage),
+            Err(refused) => refused,
+        };
+        let token = token::bearer(headers).and_then(|t| std::str::from_utf8(t).ok());
+        let (Some(reviewer), Some(token)) = (&self.reviewer, token) else {
+            return Err(refused);
+        };
+        match reviewer.vantage(token).await {
+            Ok(vantage) => Ok(vantage),
+            Err(IdentityError::Refused(why)) => Err(Refusal::new(
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                format!("{}; as a service account's: {why}", refused.message),
+            )),
+            Err(unavailable @ IdentityError::Unavailable(_)) => {
+                Err(Refusal::busy(unavailable.to_string()))
+            }
+        }
     }
 
     async fn take(&self, headers: &HeaderMap, body: Body) -> Result<Vantage, Refusal> {
@@ -140,8 +166,8 @@ async fn plan(
     headers: HeaderMap,
 ) -> Response {
     let asked = ingest
-        .tokens
-        .vantage(&headers)
+        .speaker(&headers)
+        .await
         .and_then(|vantage| Ok((vantage, Asked::read(query.as_deref().unwrap_or_default())?)));
     let (vantage, asked) = match asked {
         Ok(asked) => asked,

@@ -110,16 +110,14 @@ impl Tokens {
     pub fn vantage(&self, headers: &HeaderMap) -> Result<Vantage, Refusal> {
         let refuse =
             |message: &str| Refusal::new(StatusCode::UNAUTHORIZED, "unauthorized", message);
-        let offered = headers
-            .get(header::AUTHORIZATION)
-            .ok_or_else(|| {
-                refuse("no token came; send `Authorization: Bearer TOKEN` (probe.exporters[].token_file)")
-            })?
-            .as_bytes()
-            .split_at_checked(7)
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case(b"bearer "))
-            .map(|(_, token)| token.trim_ascii())
-            .ok_or_else(|| refuse("the Authorization header is no bearer token; write `Bearer TOKEN`"))?;
+        if !headers.contains_key(header::AUTHORIZATION) {
+            return Err(refuse(
+                "no token came; send `Authorization: Bearer TOKEN` (probe.exporters[].token_file)",
+            ));
+        }
+        let offered = bearer(headers).ok_or_else(|| {
+            refuse("the Authorization header is no bearer token; write `Bearer TOKEN`")
+        })?;
         let mut found = None;
         for (vantage, secret) in self.known().iter() {
             if secret.matches(offered) {
@@ -130,6 +128,17 @@ impl Tokens {
             refuse("the token is not known here; compare the prober's token_file with the exporter's serve.tokens")
         })
     }
+}
+
+/// The bearer token of a request, if it has one.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let (scheme, token) = headers
+        .get(header::AUTHORIZATION)?
+        .as_bytes()
+        .split_at_checked(7)?;
+    scheme
+        .eq_ignore_ascii_case(b"bearer ")
+        .then(|| token.trim_ascii())
 }
 
 fn unshared(known: &[(Vantage, Secret)]) -> Result<(), TokenError> {

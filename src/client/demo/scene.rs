@@ -212,7 +212,10 @@ fn serve(port: u16, inventory: PathBuf, token: &std::path::Path, host: &Vantage)
             page: SocketAddr::from((Ipv4Addr::LOCALHOST, port)),
             metrics: free,
         },
-        inventory: InventorySource { file: inventory },
+        inventory: InventorySource {
+            file: Some(inventory),
+            kubernetes: None,
+        },
         tokens: vec![TokenBinding {
             vantage: host.clone(),
             file: token.to_owned(),

@@ -1,0 +1,124 @@
+//! The watch as the exporter's source of inventory: started, waited for, followed.
+//!
+//! One background task, ended when this is dropped.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ::kube::Client;
+use pnwatch_core::inventory::Inventory;
+use pnwatch_core::kube::Reading;
+use pnwatch_core::name::Cluster;
+use pnwatch_edge::clock::SharedClock;
+use pnwatch_edge::config::Kubernetes;
+use tokio::sync::watch as latest;
+use tokio::task::JoinSet;
+
+use super::connect::{ConnectError, connect};
+use super::identity::Reviewer;
+use super::{InventorySnapshot, follow, watch};
+use crate::owner::Handle;
+use crate::traffic::PodTarget;
+
+/// How long a start waits for the first complete lists. An engine that starts without them
+/// knows no node and would close restored findings as of things that are gone.
+pub const FIRST: Duration = Duration::from_secs(30);
+
+/// A running watch.
+pub struct Live {
+    client: Client,
+    config: Arc<Kubernetes>,
+    cluster: Cluster,
+    clock: SharedClock,
+    readings: latest::Receiver<InventorySnapshot>,
+    task: JoinSet<()>,
+}
+
+impl Live {
+    /// Connects and starts to watch.
+    pub async fn start(
+        config: &Kubernetes,
+        cluster: &Cluster,
+        clock: SharedClock,
+    ) -> Result<Self, ConnectError> {
+        let config = Arc::new(config.clone());
+        let client = connect(config.kubeconfig.as_deref()).await?;
+        let (out, readings) = latest::channel(InventorySnapshot::default());
+        let mut task = JoinSet::new();
+        task.spawn(watch(
+            client.clone(),
+            Arc::clone(&config),
+            cluster.clone(),
+            Arc::clone(&clock),
+            out,
+        ));
+        Ok(Self {
+            client,
+            config,
+            cluster: cluster.clone(),
+            clock,
+            readings,
+            task,
+        })
+    }
+
+    /// The first inventory, or an empty one if there is none in time.
+    pub async fn first(&mut self) -> Inventory {
+        let complete = self.readings.wait_for(|r| r.inventory.is_some());
+        if let Ok(Ok(reading)) = tokio::time::timeout(FIRST, complete).await
+            && let Some(inventory) = &reading.inventory
+        {
+            return inventory.clone();
+        }
+        tracing::error!(
+            "the Kubernetes API gave no complete lists in {} s; starting without an inventory until it does",
+            FIRST.as_secs()
+        );
+        Inventory {
+            cluster: self.cluster.clone(),
+            pn_cidr: self.config.pn_cidr,
+            nodes: BTreeMap::new(),
+            vantages: BTreeMap::new(),
+            targets: BTreeMap::new(),
+        }
+    }
+
+    /// Who a service account's token speaks for.
+    pub fn reviewer(&self) -> Reviewer {
+        let (audience, account) = (&self.config.audience, &self.config.prober_account);
+        Reviewer::new(
+            self.client.clone(),
+            audience,
+            account,
+            Arc::clone(&self.clock),
+        )
+    }
+
+    /// The readings as they come.
+    pub fn readings(&self) -> latest::Receiver<InventorySnapshot> {
+        self.readings.clone()
+    }
+
+    /// Feeds the engine; ends only if the watch dies.
+    pub async fn follow(mut self, engine: Handle) {
+        tokio::select! {
+            () = follow(self.readings.clone(), engine) => {}
+            _ = self.task.join_next() => {}
+        }
+    }
+}
+
+/// The pods of a reading as targets of the traffic scraper: those that name account and instance.
+pub fn pod_targets(reading: &Reading) -> Vec<PodTarget> {
+    let target = |scrape: &pnwatch_core::kube::Scrape| {
+        let at = std::net::SocketAddr::new(scrape.address, scrape.port);
+        Some(PodTarget {
+            account: scrape.account.clone()?,
+            instance: scrape.instance.clone()?,
+            node: scrape.node.clone(),
+            url: Some(format!("http://{at}{}", scrape.path)),
+        })
+    };
+    reading.scrapes.iter().filter_map(target).collect()
+}

@@ -3,6 +3,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+use super::environment::Environment;
 use super::files;
 use super::problem::{Problem, Severity};
 use super::section::{Findings, FromNode as _, Place};
@@ -91,14 +92,18 @@ pub(super) fn read_bounded(path: &Path, most: u64) -> Result<String, ConfigError
     })
 }
 
-/// Reads the text of a configuration. Problems carry no file name.
+/// Reads the text of a configuration; nothing is taken from the environment. Problems carry no
+/// file name.
 pub fn parse(text: &str) -> (Option<Config>, Vec<Problem>) {
-    let (config, findings) = parse_all(text);
+    let (config, findings) = parse_all(text, Environment::default());
     (config, findings.problems)
 }
 
-pub(super) fn parse_all(text: &str) -> (Option<Config>, Findings) {
-    let mut findings = Findings::default();
+pub(super) fn parse_all(text: &str, environment: Environment) -> (Option<Config>, Findings) {
+    let mut findings = Findings {
+        environment,
+        ..Findings::default()
+    };
     let node = match Node::parse(text) {
         Ok(node) => node,
         Err(problem) => {
@@ -118,8 +123,9 @@ pub(super) fn parse_all(text: &str) -> (Option<Config>, Findings) {
 /// is an error. Files that it names are not looked at.
 pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
     let text = read_bounded(path, MAX_CONFIG)?;
-    let (config, problems) = parse(&text);
-    let (errors, warnings): (Vec<_>, Vec<_>) = problems
+    let (config, findings) = parse_all(&text, Environment::of_process());
+    let (errors, warnings): (Vec<_>, Vec<_>) = findings
+        .problems
         .into_iter()
         .map(|problem| problem.in_file(path))
         .partition(|problem| problem.severity == Severity::Error);
@@ -133,7 +139,7 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigError> {
 /// names. Empty = it can be used as it stands.
 pub fn check(path: &Path) -> Result<Vec<Problem>, ConfigError> {
     let text = read_bounded(path, MAX_CONFIG)?;
-    let (config, findings) = parse_all(&text);
+    let (config, findings) = parse_all(&text, Environment::of_process());
     let mut problems = findings.problems;
     if let Some(config) = config {
         problems.extend(files::problems(&config).into_iter().map(|mut problem| {

@@ -15,6 +15,7 @@
 //!
 //! A file that a key names is checked for being readable in `files.rs`.
 
+mod environment;
 mod files;
 mod inventory;
 mod kubernetes;

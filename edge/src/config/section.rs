@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::environment::Environment;
 use super::problem::Problem;
 use super::suggest;
 use super::tree::{Node, Value};
@@ -14,6 +15,8 @@ use super::tree::{Node, Value};
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     pub(super) problems: Vec<Problem>,
+    /// What `${NAME}` stands for, where a key takes it.
+    pub(super) environment: Environment,
     /// Every key path that was asked for, list indices left out; the completeness test of the
     /// printed default configuration reads it.
     pub(super) known: BTreeSet<String>,

@@ -99,10 +99,17 @@ impl FromNode for Vantage {
             findings,
             "node/NAME, host/NAME or vm/HOST/SLOT",
         )?;
-        match text.parse() {
+        let whole = match findings.environment.expand(text) {
+            Ok(whole) => whole,
+            Err(why) => {
+                findings.problems.push(place.error(why));
+                return None;
+            }
+        };
+        match whole.parse() {
             Ok(vantage) => Some(vantage),
             Err(error) => {
-                let found = super::tree::shortened(text);
+                let found = super::tree::shortened(&whole);
                 let problem = place.error(format!("{found:?} is no vantage: {error}"));
                 findings.problems.push(problem);
                 None

@@ -13,6 +13,7 @@ pub mod evidence;
 pub mod exporters;
 pub mod link;
 pub mod listener;
+pub mod once;
 pub mod outbox;
 pub mod plans;
 pub mod rounds;

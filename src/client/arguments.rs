@@ -9,7 +9,7 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use super::failure::{Failure, code};
 
 /// Commands that the design names and this version does not have.
-const PLANNED: &[&str] = &["gate", "once", "status", "explain"];
+const PLANNED: &[&str] = &["explain"];
 
 /// Watches the reachability of a private network and names the culprit.
 #[derive(Debug, Parser)]
@@ -28,6 +28,13 @@ pub(super) enum Command {
     /// Run the exporter: take reports in, judge, publish and page
     #[cfg(feature = "exporter")]
     Serve(ConfigFile),
+    /// Ask the exporter whether a pipeline may go on
+    Gate(super::gate::Args),
+    /// Check once, within a budget, whether this job's cache answers
+    #[cfg(feature = "prober")]
+    Once(super::once::Args),
+    /// Show what the exporter knows
+    Status(super::status::Args),
     /// Watch a small network on loopback break and recover
     #[cfg(feature = "demo")]
     Demo(super::demo::Args),
@@ -90,7 +97,7 @@ fn complaint(error: &clap::Error) -> String {
                 "the command `{word}` does not exist in this version; `pnwatch --help` lists those that do"
             );
         }
-        if matches!(word.as_str(), "probe" | "serve") {
+        if matches!(word.as_str(), "probe" | "serve" | "once") {
             return format!(
                 "this build leaves the command `{word}` out; use the full build of pnwatch"
             );

@@ -7,8 +7,13 @@ mod daemon;
 #[cfg(feature = "demo")]
 mod demo;
 mod failure;
+mod gate;
+mod monitor;
+#[cfg(feature = "prober")]
+mod once;
 pub(crate) mod panics;
 mod rules;
+mod status;
 
 use std::ffi::OsString;
 
@@ -25,6 +30,10 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), F
         Some(Command::Serve(file)) => daemon::serve(&file.config),
         #[cfg(feature = "demo")]
         Some(Command::Demo(arguments)) => demo::run(&arguments),
+        Some(Command::Gate(arguments)) => gate::run(&arguments),
+        #[cfg(feature = "prober")]
+        Some(Command::Once(arguments)) => once::run(&arguments),
+        Some(Command::Status(arguments)) => status::run(&arguments),
         Some(Command::Check(check)) => check::run(&check),
         Some(Command::Rules(arguments)) => rules::run(&arguments),
     }

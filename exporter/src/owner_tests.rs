@@ -5,7 +5,7 @@ use pnwatch_core::engine::{Engine, Settings};
 use pnwatch_core::inventory::InventoryFile;
 use pnwatch_core::name::Cluster;
 use pnwatch_core::time::{Now, Tick, Timestamp};
-use pnwatch_edge::clock::{Clock as _, RuntimeClock, SharedClock};
+use pnwatch_edge::clock::{RuntimeClock, SharedClock};
 use pnwatch_edge::shutdown::Shutdown;
 use serde_json::json;
 

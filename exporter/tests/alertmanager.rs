@@ -120,7 +120,7 @@ async fn take(
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_finding_is_posted_at_once_and_resolved_after_recovery() {
-    let alertmanager = Scripted::start(vec![Answer::Accept, Answer::Accept]).await;
+    let alertmanager = Scripted::start(vec![Answer::Accept; 3]).await;
     let it = Setup::new()
         .alertmanagers(&[alertmanager.url()], RARELY)
         .start()
@@ -136,11 +136,15 @@ async fn a_finding_is_posted_at_once_and_resolved_after_recovery() {
     assert_eq!(alert["startsAt"], found["started_at"]);
     assert_eq!(alert["annotations"]["finding"], found["id"]);
     it.recover(1_000).await;
-    let posts = alertmanager.posts_reach(2).await;
-    assert_eq!(posts[1].len(), 1);
-    assert_eq!(posts[1][0]["labels"], alert["labels"]);
+    // Firing once more when it begins to clear, then resolved.
+    let posts = alertmanager.posts_reach(3).await;
+    for post in &posts[1..] {
+        assert_eq!(post.len(), 1);
+        assert_eq!(post[0]["labels"], alert["labels"]);
+    }
+    assert!(posts[1][0]["endsAt"].as_str() > posts[2][0]["endsAt"].as_str());
     let closed = it.json("/v1/findings").await["closed"][0].clone();
-    assert_eq!(posts[1][0]["endsAt"], closed["closed_at"]);
+    assert_eq!(posts[2][0]["endsAt"], closed["closed_at"]);
     let last = it
         .metric("pnwatch_alertmanager_last_success_timestamp_seconds")
         .await;

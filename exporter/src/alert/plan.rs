@@ -9,8 +9,9 @@
 //!   alert's identity. A new severity or alertname ends the old alert in the same post.
 //! - Resolved is told for 15 minutes, and only of findings that this replica closed itself, on
 //!   fresh success. A finding that vanishes otherwise is left to end by itself.
-//! - While a finding is clearing it is not re-sent unless it would end by itself: the other
-//!   replica may have closed it a moment ago, and its `resolved` must stand.
+//! - When a finding begins to clear it is told once more, with an end beyond the longest
+//!   hold-down, and then no more: the other replica may close it first (replicas do not know of
+//!   one another's relapses), and its `resolved` must stand.
 //! - A replica to which no vantage reports says nothing, except of the monitor itself. What ended
 //!   by itself meanwhile fires again only on fresh evidence, or after [`GRACE`] without any.
 //! - For [`SETTLE`] after a silence or a start nothing new is told: the vantages come back one by
@@ -32,6 +33,8 @@ pub const RESOLVED_FOR: Duration = Duration::from_mins(15);
 pub const SETTLE: Duration = Duration::from_secs(3);
 /// For how long after a silence blind findings wait for the vantages to report again.
 pub const GRACE: Duration = Duration::from_secs(30);
+/// How long a clearing finding may stay open: the longest hold-down and a minute.
+pub(super) const CLEARING_FOR: Duration = Duration::from_mins(6);
 /// `endsAt` of a firing alert, in multiples of `resend`.
 const LIFE: u32 = 4;
 
@@ -58,7 +61,9 @@ struct Firing {
     labels: Labels,
     starts_at: Timestamp,
     sharpened_at: Timestamp,
+    clearing_since: Option<Timestamp>,
     at: Tick,
+    ends: Tick,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -213,20 +218,26 @@ impl Round<'_> {
             None => wanted,
         };
         self.ended.remove(&labels);
+        let mut life = self.settings.resend * LIFE;
+        if finding.clearing_since.is_some() {
+            life = life.max(CLEARING_FOR);
+        }
         self.firing.insert(
             finding.id.clone(),
             Firing {
                 labels: labels.clone(),
                 starts_at: finding.started_at,
                 sharpened_at: finding.sharpened_at,
+                clearing_since: finding.clearing_since,
                 at: self.now.tick,
+                ends: self.now.tick.after(life),
             },
         );
         Some(Alert {
             labels,
             annotations: annotations(finding, self.runbooks()),
             starts_at: finding.started_at,
-            ends_at: self.now.wall.after(self.settings.resend * LIFE),
+            ends_at: self.now.wall.after(life),
         })
     }
 
@@ -236,10 +247,9 @@ impl Round<'_> {
         }
         let resend = self.settings.resend;
         // Whether the Alertmanager still counts it as firing.
-        let age = told.map(|t| self.now.tick.since(t.at));
-        let alive = age.filter(|age| *age < resend * LIFE);
+        let alive = told.filter(|t| self.now.tick < t.ends);
         if finding.clearing_since.is_some() {
-            return same && alive.is_some_and(|age| age >= resend * (LIFE - 1));
+            return same && alive.is_some_and(|t| t.clearing_since != finding.clearing_since);
         }
         if alive.is_none() && finding.identity.blame != Blame::Monitor {
             let wait = if finding.blind_since.is_some() {
@@ -252,12 +262,9 @@ impl Round<'_> {
                 return false;
             }
         }
-        match (told, alive) {
-            (Some(told), Some(age)) => {
-                !same || age >= resend || finding.sharpened_at > told.sharpened_at
-            }
-            _ => true,
-        }
+        alive.is_none_or(|t| {
+            !same || self.now.tick.since(t.at) >= resend || finding.sharpened_at > t.sharpened_at
+        })
     }
 
     /// Repeats what ended, forgets what ended long ago.

@@ -2,11 +2,12 @@ use std::time::Duration;
 
 use pnwatch_core::fault::{Blame, Confidence, Fault, Severity};
 use pnwatch_core::finding::{Evidence, Finding, Identity, Repair};
+use pnwatch_core::findings::MAX_HOLD_DOWN;
 use pnwatch_core::name::{Cluster, Host, Node, Vantage};
 use pnwatch_core::time::{Now, Tick, Timestamp};
 use pnwatch_core::view::{VantageView, View};
 
-use super::plan::{GRACE, Planned, RESOLVED_FOR, SETTLE, Sent, Settings, plan};
+use super::plan::{CLEARING_FOR, GRACE, Planned, RESOLVED_FOR, SETTLE, Sent, Settings, plan};
 use super::wire::Alert;
 
 const MINUTE: Duration = Duration::from_mins(1);
@@ -286,18 +287,25 @@ fn of_two_ends_of_one_identity_the_newer_is_told() {
 }
 
 #[test]
-fn while_clearing_it_is_kept_alive_but_not_repeated() {
+fn clearing_is_told_once_with_an_end_beyond_every_hold_down() {
     let mut replica = Replica::default();
     replica.told(0, &[finding(0)], &[]);
     let mut clearing = finding(0);
     clearing.clearing_since = Some(wall(50_000));
-    clearing.sharpened_at = wall(50_000);
     let open = [clearing];
-    for (ms, told) in [(60_000, 0), (179_000, 0), (180_000, 1), (181_000, 0)] {
-        assert_eq!(replica.told(ms, &open, &[]).len(), told, "{ms}");
+    let told = replica.told(50_000, &open, &[]);
+    assert_eq!(told[0].ends_at, wall(50_000).after(CLEARING_FOR));
+    assert!(CLEARING_FOR >= MAX_HOLD_DOWN + MINUTE);
+    for ms in (50_500..340_000).step_by(20_000) {
+        assert_eq!(replica.told(ms, &open, &[]), [], "{ms}");
     }
+    // It was not over after all: repeated as before, and told anew when it clears again.
+    assert_eq!(replica.told(341_000, &[finding(0)], &[]).len(), 1);
+    let mut again = finding(0);
+    again.clearing_since = Some(wall(342_000));
+    assert_eq!(replica.told(342_000, &[again], &[]).len(), 1);
     // What ended by itself does not start again because it is about to close.
-    assert_eq!(replica.told(800_000, &open, &[]).len(), 0);
+    assert_eq!(replica.told(900_000, &open, &[]).len(), 0);
     assert_eq!(Replica::default().told(60_000, &open, &[]).len(), 0);
 }
 

@@ -50,6 +50,8 @@ impl Outage {
 struct Replica {
     sent: Sent,
     lag: u64,
+    /// How much longer it holds a finding down: it saw relapses that the other did not.
+    holds: u64,
     /// When it hears its vantages, and when it runs at all.
     hears: fn(u64) -> bool,
     runs: fn(u64) -> bool,
@@ -60,6 +62,7 @@ impl Replica {
         Self {
             sent: Sent::default(),
             lag,
+            holds: 0,
             hears: |_| true,
             runs: |_| true,
         }
@@ -71,9 +74,11 @@ impl Replica {
             return;
         }
         let now = at(ms);
-        let all = faults
-            .iter()
-            .filter_map(|fault| fault.at(ms.checked_sub(self.lag)?));
+        let all = faults.iter().filter_map(|fault| {
+            let mut fault = *fault;
+            fault.closed += self.holds;
+            fault.at(ms.checked_sub(self.lag)?)
+        });
         let (closed, open) = all.partition(|f| f.closed_at.is_some());
         let view = view(now, open, closed, (self.hears)(ms));
         let planned = plan(&view, &self.sent, now, &settings());
@@ -86,8 +91,8 @@ impl Replica {
 
 fn told(replicas: &mut [Replica], faults: &[Outage], until: u64) -> Alertmanager {
     let mut alertmanager = Alertmanager::default();
-    // A plan each 100 ms is at once for the purpose.
-    for ms in (0..until).step_by(100) {
+    // A plan each 200 ms is at once for the purpose.
+    for ms in (0..until).step_by(200) {
         for replica in replicas.iter_mut() {
             replica.turn(ms, faults, &mut alertmanager);
         }
@@ -97,17 +102,17 @@ fn told(replicas: &mut [Replica], faults: &[Outage], until: u64) -> Alertmanager
 }
 
 /// Lags of the second replica: probers report to both within a second.
-const LAGS: [u64; 6] = [0, 100, 300, 500, 800, 1_000];
+const LAGS: [u64; 4] = [0, 200, 600, 1_000];
 
 #[test]
 fn one_fault_is_told_once_and_its_end_once() {
     for lag in LAGS {
         // The end sweeps over repetition and flush instants.
-        for clearing in (55_000..70_000).step_by(700) {
+        for clearing in (55_000..70_000).step_by(1_700) {
             let mut fault = Outage::new(2_000, clearing);
             fault.sharpened = Some(4_000);
             let mut replicas = [Replica::new(0), Replica::new(lag)];
-            let told = told(&mut replicas, &[fault], 200_000);
+            let told = told(&mut replicas, &[fault], 150_000);
             assert_eq!(told.counts(), (1, 1), "lag {lag}, clearing {clearing}");
         }
     }
@@ -125,9 +130,9 @@ fn a_long_fault_is_told_once() {
 
 #[test]
 fn flapping_tells_of_no_more_than_one_fault_and_one_end_per_finding() {
-    for lag in [0, 300, 1_000] {
+    for lag in [0, 400, 1_000] {
         // Each recurs 10 to 40 s after the end of the one before.
-        for pause in (10_000..40_000).step_by(3_300) {
+        for pause in (10_000..40_000).step_by(7_300) {
             let faults: Vec<Outage> = (0..4)
                 .scan(2_000, |missed, _| {
                     let fault = Outage::new(*missed, *missed + 20_000);
@@ -180,4 +185,25 @@ fn a_lone_exporter_that_restarts_in_mid_fault_tells_once() {
     only.runs = |ms| !(30_000..90_000).contains(&ms);
     let told = told(&mut [only], &[fault], 400_000);
     assert_eq!(told.counts(), (1, 1));
+}
+
+#[test]
+fn a_replica_that_holds_down_for_longer_does_not_fire_again() {
+    for lag in [0, 1_000] {
+        for holds in [5_000, 35_000, 75_000, 155_000, 295_000] {
+            for clearing in (50_000..62_000).step_by(3_900) {
+                let fault = Outage::new(2_000, clearing);
+                let mut second = Replica::new(lag);
+                second.holds = holds;
+                let mut replicas = [Replica::new(0), second];
+                let told = told(&mut replicas, &[fault], 420_000);
+                assert_eq!(
+                    told.counts(),
+                    (1, 1),
+                    "lag {lag}, holds {holds}, clearing {clearing}: {:?}",
+                    told.told
+                );
+            }
+        }
+    }
 }

@@ -23,6 +23,10 @@ impl Known {
         };
         for m in metric::ALL {
             known.add(m.name, m.labels);
+            if m.kind == metric::MetricKind::Histogram {
+                let with_bound: Vec<&str> = m.labels.iter().copied().chain(["le"]).collect();
+                known.add(&format!("{}_bucket", m.name), &with_bound);
+            }
         }
         known.add(
             pnwatch_core::rules::BURN_RATE,

@@ -6,7 +6,7 @@ mod common;
 use std::time::Duration;
 
 use axum::http::header;
-use common::{Setup, healthy};
+use common::{ACCOUNT, NODE, Setup, healthy, path, report};
 use pnwatch_edge::http::Request;
 use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 
@@ -17,8 +17,17 @@ async fn every_answer_is_hardened_and_live_and_ready_say_so() {
         "/",
         "/v1/findings",
         "/v1/view",
+        "/?live",
+        "/vantages",
+        "/accounts",
+        "/accounts/acme",
+        "/nodes/kura-fleet-1",
+        "/vantages/host/mini-1",
+        "/runbooks",
+        "/runbooks/PNNodeUnreachable",
         "/assets/page.css",
         "/assets/page.js",
+        "/assets/icon.svg",
         "/livez",
         "/readyz",
         "/nothing",
@@ -56,29 +65,62 @@ async fn a_rebound_name_gets_nothing() {
     it.stop().await;
 }
 
+/// The first page, once it says `part`: a read may be a tenth of a second old.
+async fn shows(it: &common::Running, part: &str) -> String {
+    common::until(part, || async {
+        let text = String::from_utf8(it.page("/").await.body.to_vec()).unwrap();
+        text.contains(part).then_some(text)
+    })
+    .await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_shows_the_finding_and_the_matrix() {
     let it = Setup::new().start().await;
     it.report(&healthy("host/mini-1", 1)).await;
     it.report(&healthy("host/mini-2", 1)).await;
-    let text = async || String::from_utf8(it.page("/").await.body.to_vec()).unwrap();
-    let calm = text().await;
-    assert!(
-        calm.contains("No open finding") && calm.contains("acme · kura-acme-1"),
-        "{calm}"
-    );
-    let found = it.lose_the_node(2).await;
-    let alarm = text().await;
+    let text = async |path: &str| String::from_utf8(it.page(path).await.body.to_vec()).unwrap();
+    let calm = shows(&it, "paths healthy").await;
     for part in [
-        "<header class=\"critical\">",
-        "kura-fleet-1",
-        found["id"].as_str().unwrap(),
+        "newest evidence",
+        "kura-acme-1",
+        "Nothing is wrong",
+    ] {
+        assert!(calm.contains(part), "{part} is not in {calm}");
+    }
+    let found = it.lose_the_node(2).await;
+    let id = found["id"].as_str().unwrap();
+    let alarm = text("/").await;
+    for part in [
+        "<section class=\"mood critical\">",
+        "node kura-fleet-1",
+        "172.16.0.2",
+        "aria-live=\"polite\"",
+        "<th scope=\"row\">arp</th>",
         "class=\"down\"",
+        "/runbooks/PNNodeUnreachable#",
+        id,
     ] {
         assert!(alarm.contains(part), "{part} is not in {alarm}");
     }
     // No inline script or style: the policy would block it.
     assert!(!alarm.contains("<style") && !alarm.contains(" style=") && !alarm.contains("<script>"));
+    // The live part is the main part of the page, and nothing else.
+    let live = text("/?live").await;
+    assert!(
+        live.starts_with("<template id=\"title\">(1) node kura-fleet-1"),
+        "{live}"
+    );
+    assert!(live.contains(id) && !live.contains("<html"), "{live}");
+    for path in [
+        format!("/findings/{id}"),
+        "/nodes/kura-fleet-1".to_owned(),
+        "/accounts/acme".to_owned(),
+        "/vantages/host/mini-1".to_owned(),
+    ] {
+        let detail = text(&path).await;
+        assert!(detail.contains(id), "{path}: {detail}");
+    }
     let view = it.json("/v1/view").await;
     assert_eq!(view["findings_open"], 1);
     assert_eq!(view["targets"][0]["target"]["account"], "acme");
@@ -129,6 +171,7 @@ async fn events_begin_with_a_snapshot_and_tell_transitions() {
     let it = Setup::new().start().await;
     it.report(&healthy("host/mini-1", 1)).await;
     it.report(&healthy("host/mini-2", 1)).await;
+    shows(&it, "paths healthy").await;
     let mut events = Events::open(it.at.page).await;
     let snapshot = events.next("snapshot").await;
     assert_eq!(snapshot["open"], serde_json::json!([]));
@@ -144,4 +187,55 @@ async fn events_begin_with_a_snapshot_and_tell_transitions() {
     let started = std::time::Instant::now();
     it.stop().await;
     assert!(started.elapsed() < Duration::from_secs(9));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_known_is_said() {
+    let it = Setup::new().start().await;
+    let empty = shows(&it, "waiting for the first report").await;
+    for part in [
+        "<section class=\"mood blind\">",
+        "waiting for the first report",
+        "host/mini-1 sees: it has never reported",
+        "No check was reported yet",
+    ] {
+        assert!(empty.contains(part), "{part} is not in {empty}");
+    }
+    for path in [
+        "/accounts/nobody",
+        "/nodes/none",
+        "/vantages/host/x",
+        "/findings/y",
+    ] {
+        assert_eq!(it.page(path).await.status, 404, "{path}");
+    }
+    // A layer without a meaning here is no unknown one.
+    let arp = path(NODE, "arp", "not_applicable", 900, 100);
+    let up = ["tcp", "http"].map(|layer| path(ACCOUNT, layer, "reached", 900, 100));
+    let paths = [arp, up[0].clone(), up[1].clone()];
+    it.report(&report("host/mini-1", 1, &paths)).await;
+    let calm = shows(&it, "all 2 paths healthy").await;
+    for part in ["<li class=\"none\"><abbr>ARP</abbr>", "n/a"] {
+        assert!(calm.contains(part), "{part} is not in {calm}");
+    }
+    it.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hostile_subjects_stay_text() {
+    let it = Setup::new().start().await;
+    let hostile = "\"><script>alert(1)</script>";
+    it.external([hostile]).await;
+    common::until("the finding", || async {
+        let found = it.json("/v1/findings").await;
+        found["data"].as_array().unwrap().first().cloned()
+    })
+    .await;
+    let page = String::from_utf8(it.page("/").await.body.to_vec()).unwrap();
+    assert!(!page.contains("<script>alert"), "{page}");
+    let link = page.split("href=\"/findings/").nth(1).unwrap();
+    let link = link.split('"').next().unwrap();
+    assert!(link.contains("%3Cscript%3E"), "{link}");
+    assert_eq!(it.page(&format!("/findings/{link}")).await.status, 200);
+    it.stop().await;
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::{Display, Write as _};
 
+use pnwatch_core::time::Timestamp;
+
 /// A growing piece of HTML. Tags and classes are literals of the program; everything else is
 /// escaped for element content and quoted attributes (WHATWG HTML §13.3).
 #[derive(Debug, Default)]
@@ -51,6 +53,48 @@ impl Html {
         self.raw("</").raw(tag).raw(">")
     }
 
+    /// `<a href="BASE NAME">text</a>`; `name` is percent-encoded (RFC 3986 §2.1) but for its `/`.
+    pub(super) fn link(&mut self, base: &'static str, name: &str, text: impl Display) -> &mut Self {
+        self.raw("<a href=\"").raw(base);
+        for byte in name.bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~/".contains(&byte) {
+                self.0.push(char::from(byte));
+            } else {
+                // Writing into a string does not fail.
+                let _ = write!(self.0, "%{byte:02X}");
+            }
+        }
+        self.raw("\">").text(text).raw("</a>")
+    }
+
+    /// A time of day with the whole instant as its title.
+    pub(super) fn time(&mut self, at: Timestamp, text: impl Display) -> &mut Self {
+        self.raw("<time datetime=\"")
+            .text(at)
+            .raw("\" title=\"")
+            .text(at);
+        self.raw("\">").text(text).raw("</time>")
+    }
+
+    /// Text in which backticks mark code and `**` marks what is strong; every other mark stays
+    /// as it was written.
+    pub(super) fn spans(&mut self, text: &str) -> &mut Self {
+        for (n, part) in text.split('`').enumerate() {
+            if n % 2 == 1 {
+                self.element("code", "", part);
+                continue;
+            }
+            for (n, part) in part.split("**").enumerate() {
+                if n % 2 == 1 {
+                    self.element("strong", "", part);
+                } else {
+                    self.text(part);
+                }
+            }
+        }
+        self
+    }
+
     /// The finished text.
     pub(super) fn finish(self) -> String {
         self.0
@@ -78,6 +122,16 @@ impl std::fmt::Write for Escaped<'_> {
 #[cfg(test)]
 mod tests {
     use super::Html;
+
+    #[test]
+    fn a_name_cannot_leave_its_link() {
+        let mut html = Html::new();
+        html.link("/findings/", "node-a b\"></a>é-1", "<x>");
+        assert_eq!(
+            html.finish(),
+            "<a href=\"/findings/node-a%20b%22%3E%3C/a%3E%C3%A9-1\">&lt;x&gt;</a>"
+        );
+    }
 
     #[test]
     fn text_cannot_leave_its_place() {

@@ -2,7 +2,11 @@
 //!
 //! - [`api`]: JSON of findings and view.
 //! - [`events`]: the same as it changes (server-sent events).
-//! - [`html`]: the page, written by plain functions over the escaping [`markup::Html`].
+//! - [`document`]: the pages, rendered here and nowhere else: the script only fetches the live
+//!   part again (`?live`) on every transition and heartbeat and puts it in place.
+//!   [`headline`], [`findings`], [`matrix`] (over [`tally`]), [`sight`] and [`detail`] each write
+//!   one part of it from the view, as plain functions over the escaping [`markup::Html`].
+//! - [`runbook`]: the runbooks, so that a finding's next step needs no other server.
 //! - `assets/`: style and script, compiled in; the page loads nothing from elsewhere.
 //!
 //! Every answer carries the headers of [`guard`]: a strict content security policy, no framing,
@@ -10,22 +14,31 @@
 //! read it by rebinding a name (DNS rebinding).
 
 mod api;
+mod detail;
+mod document;
 mod events;
+mod findings;
 mod guard;
-mod html;
+mod headline;
 mod markup;
+mod matrix;
+mod runbook;
+mod sight;
+mod tally;
+mod words;
 
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::State;
-use axum::http::header;
-use axum::response::{Html, IntoResponse};
+use axum::extract::{Path, RawQuery, State};
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use pnwatch_edge::shutdown::Shutdown;
 
 pub use self::api::{findings_json, view_json};
-pub use self::html::document;
+pub use self::detail::Place;
+pub use self::document::{document, live};
 use crate::answer::{Refusal, not_found};
 use crate::owner::Handle;
 
@@ -39,26 +52,76 @@ pub struct Page {
     pub local: bool,
 }
 
+type Shared = State<Arc<Page>>;
+
 impl Page {
     /// The routes of the listener; `health` are those that every listener has.
     pub fn routes(self, health: Router) -> Router {
         let local = self.local;
         let pages = Router::new()
-            .route("/", get(page))
+            .route(
+                "/",
+                get(async |page, live| show(page, live, Place::Home).await),
+            )
+            .route(
+                "/vantages",
+                get(async |page, live| show(page, live, Place::Vantages).await),
+            )
+            .route(
+                "/accounts",
+                get(async |page, live| show(page, live, Place::Accounts).await),
+            )
+            .route("/vantages/{*name}", get(vantage))
+            .route("/accounts/{name}", get(account))
+            .route("/nodes/{name}", get(node))
+            .route("/findings/{*id}", get(finding))
+            .route("/runbooks", get(runbook::list))
+            .route("/runbooks/{name}", get(runbook::one))
             .route("/v1/findings", get(api::findings))
             .route("/v1/view", get(api::view))
             .route("/v1/events", get(events::stream))
             .route("/assets/page.css", get(style))
             .route("/assets/page.js", get(script))
+            .route("/assets/icon.svg", get(icon))
             .fallback(not_found)
             .with_state(Arc::new(self));
         guard::protect(pages.merge(health), local)
     }
 }
 
-async fn page(State(page): State<Arc<Page>>) -> Result<impl IntoResponse, Refusal> {
+async fn vantage(page: Shared, live: RawQuery, Path(name): Path<String>) -> Shown {
+    show(page, live, Place::Vantage(name)).await
+}
+
+async fn account(page: Shared, live: RawQuery, Path(name): Path<String>) -> Shown {
+    show(page, live, Place::Account(name)).await
+}
+
+async fn node(page: Shared, live: RawQuery, Path(name): Path<String>) -> Shown {
+    show(page, live, Place::Node(name)).await
+}
+
+async fn finding(page: Shared, live: RawQuery, Path(id): Path<String>) -> Shown {
+    show(page, live, Place::Finding(id)).await
+}
+
+type Shown = Result<Response, Refusal>;
+
+/// The page of `place`, or its live part alone where `?live` asks for that.
+async fn show(State(page): Shared, RawQuery(query): RawQuery, place: Place) -> Shown {
     let snapshot = page.engine.read().await?;
-    Ok(Html(document(&snapshot.view)))
+    let view = &snapshot.view;
+    let status = if place.exists(view) {
+        StatusCode::OK
+    } else {
+        StatusCode::NOT_FOUND
+    };
+    let text = if query.as_deref() == Some("live") {
+        live(view, &place)
+    } else {
+        document(view, &place)
+    };
+    Ok((status, Html(text)).into_response())
 }
 
 async fn style() -> impl IntoResponse {
@@ -69,4 +132,9 @@ async fn style() -> impl IntoResponse {
 async fn script() -> impl IntoResponse {
     let kind = [(header::CONTENT_TYPE, "text/javascript; charset=utf-8")];
     (kind, include_str!("assets/page.js"))
+}
+
+async fn icon() -> impl IntoResponse {
+    let kind = [(header::CONTENT_TYPE, "image/svg+xml")];
+    (kind, include_str!("assets/icon.svg"))
 }

@@ -1,39 +1,134 @@
-// Keeps the page current: reloads its main part on a transition and each few seconds, and says
-// so when nothing was heard from the exporter for five seconds.
+// Keeps the page current. Everything is rendered by the exporter: on each transition and each
+// heartbeat the live part is fetched again and put in place node by node, so that focus, text
+// selection and scrolling stay where they are. Says so when nothing is heard any more.
 "use strict";
 (() => {
-  const live = document.getElementById("live");
-  let heard = Date.now();
-  let pending = false;
+  const STALE_AFTER = 3000; // three heartbeats
+  const main = document.getElementById("live");
+  const stale = document.getElementById("stale");
+  const clock = document.getElementById("clock");
+  document.documentElement.classList.add("js");
 
-  async function refresh() {
-    if (pending) return;
-    pending = true;
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button.copy");
+    if (!button) return;
+    const code = button.parentElement.querySelector("code");
     try {
-      const answer = await fetch("/", { cache: "no-store" });
-      if (!answer.ok) return;
-      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
-      for (const part of ["header", "main"]) {
-        document.querySelector(part).replaceWith(fresh.querySelector(part));
-      }
-      document.title = fresh.title;
+      await navigator.clipboard.writeText(code.textContent.trimEnd());
+      button.dataset.said = "Copied";
     } catch {
-      // The heartbeat says it.
-    } finally {
-      pending = false;
+      // No permission, or no secure context: select it, so that one key copies it.
+      getSelection().selectAllChildren(code);
+      button.dataset.said = "Selected";
+    }
+    setTimeout(() => delete button.dataset.said, 2000);
+  });
+
+  if (!main) return; // a runbook: nothing moves
+
+  // Makes `old` like `fresh`, changing as little as possible.
+  function morph(old, fresh) {
+    for (const { name } of [...old.attributes]) {
+      if (!fresh.hasAttribute(name) && name !== "data-said") old.removeAttribute(name);
+    }
+    for (const { name, value } of fresh.attributes) {
+      if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    }
+    morphChildren(old, fresh);
+  }
+
+  const alike = (a, b) =>
+    a && a.nodeName === b.nodeName && (a.id || "") === (b.id || "");
+
+  function morphChildren(old, fresh) {
+    let at = old.firstChild;
+    for (const wanted of [...fresh.childNodes]) {
+      let found = at;
+      if (wanted.id) {
+        while (found && !alike(found, wanted)) found = found.nextSibling;
+      }
+      if (alike(found, wanted)) {
+        while (at !== found) {
+          const gone = at;
+          at = at.nextSibling;
+          gone.remove();
+        }
+        at = found.nextSibling;
+        if (wanted.nodeType === Node.ELEMENT_NODE) morph(found, wanted);
+        else if (found.data !== wanted.data) found.data = wanted.data;
+      } else {
+        old.insertBefore(wanted, at);
+      }
+    }
+    while (at) {
+      const gone = at;
+      at = at.nextSibling;
+      gone.remove();
     }
   }
 
-  const events = new EventSource("/v1/events");
-  const hear = () => { heard = Date.now(); };
-  events.addEventListener("snapshot", () => { hear(); refresh(); });
-  events.addEventListener("transition", () => { hear(); refresh(); });
-  events.addEventListener("heartbeat", hear);
-  setInterval(refresh, 5000);
+  let heard = performance.now();
+  let heardAt = clock.textContent;
+  let running = false;
+  let again = false;
+
+  async function refresh() {
+    if (running) {
+      again = true;
+      return;
+    }
+    running = true;
+    try {
+      do {
+        again = false;
+        const answer = await fetch(`${location.pathname}?live`, {
+          cache: "no-store",
+          signal: AbortSignal.timeout(5000),
+        });
+        const parsed = new DOMParser().parseFromString(await answer.text(), "text/html");
+        const title = parsed.getElementById("title");
+        if (!title) break; // a refusal, not a page: the next heartbeat asks again
+        document.title = title.content.textContent;
+        title.remove();
+        morphChildren(main, parsed.body);
+      } while (again);
+    } catch {
+      // The silence is told below.
+    } finally {
+      running = false;
+    }
+  }
+
+  function hear(event) {
+    heard = performance.now();
+    const at = JSON.parse(event.data).at;
+    if (at) {
+      heardAt = at.slice(11, 19);
+      clock.textContent = heardAt;
+    }
+    refresh();
+  }
+
+  function watch() {
+    const events = new EventSource("/v1/events");
+    for (const name of ["snapshot", "transition", "heartbeat"]) {
+      events.addEventListener(name, hear);
+    }
+    // A refused stream is not opened again by the browser.
+    events.addEventListener("error", () => {
+      if (events.readyState === EventSource.CLOSED) setTimeout(watch, 2000);
+    });
+  }
+
   setInterval(() => {
-    const silent = Math.round((Date.now() - heard) / 1000);
-    document.body.classList.toggle("stale", silent >= 5);
-    const at = document.getElementById("live") || live;
-    if (at) at.textContent = silent >= 5 ? `· no word from the exporter for ${silent} s: this is the past` : "· live";
-  }, 1000);
+    const silent = performance.now() - heard;
+    const late = silent >= STALE_AFTER;
+    document.body.classList.toggle("is-stale", late);
+    document.getElementById("pulse-word").textContent = late ? "as of" : "live";
+    const words = `No word from the exporter since ${heardAt} UTC. What stands here is the state of then, not of now.`;
+    if (late && stale.textContent !== words) stale.textContent = words;
+    if (stale.hidden === late) stale.hidden = !late;
+  }, 500);
+
+  watch();
 })();

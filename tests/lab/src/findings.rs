@@ -67,8 +67,16 @@ pub struct Seen {
     pub finding: Finding,
     /// Wall time of the first poll that had it open.
     pub first_at: Timestamp,
-    /// Every fault that it named, in order.
-    pub faults: Vec<String>,
+    /// Every fault that it named, in order, each with the first poll that had it.
+    pub faults: Vec<(Timestamp, String)>,
+}
+
+impl Seen {
+    /// The faults that it named before `until`.
+    pub fn faults_before(&self, until: Timestamp) -> Vec<String> {
+        let named = self.faults.iter().filter(|(at, _)| *at < until);
+        named.map(|(_, fault)| fault.clone()).collect()
+    }
 }
 
 #[derive(Debug, Default)]
@@ -89,8 +97,12 @@ impl Log {
                 first_at: at,
                 faults: Vec::new(),
             });
-            if seen.faults.last() != Some(&finding.fault) {
-                seen.faults.push(finding.fault.clone());
+            if seen
+                .faults
+                .last()
+                .is_none_or(|(_, last)| *last != finding.fault)
+            {
+                seen.faults.push((at, finding.fault.clone()));
             }
             seen.finding = finding.clone();
         }
@@ -243,7 +255,12 @@ mod tests {
         log.take(vec![finding("address_lost", true)], at(4));
         let seen = log.seen.get("a").unwrap();
         assert_eq!(seen.first_at, at(2));
-        assert_eq!(seen.faults, ["node_unreachable", "address_lost"]);
+        let faults = [
+            (at(2), "node_unreachable".to_owned()),
+            (at(3), "address_lost".to_owned()),
+        ];
+        assert_eq!(seen.faults, faults);
+        assert_eq!(seen.faults_before(at(3)), ["node_unreachable"]);
         assert!(
             log.current
                 .unwrap()

@@ -22,7 +22,8 @@ pub struct Seen {
     pub severity: String,
     /// The page's name.
     pub alertname: String,
-    /// Every fault that the finding named, in order; the last one counts.
+    /// Every fault that the finding named before it was healed, in order; the last one counts.
+    /// While it heals, the evidence passes through other states.
     pub fault: Vec<String>,
 }
 
@@ -164,7 +165,9 @@ pub(crate) fn judge(lab: &Lab, row: &'static Row, mark: Mark, times: Times) -> R
         subject: alert.label("subject").to_owned(),
         severity: alert.label("severity").to_owned(),
         alertname: alert.label("alertname").to_owned(),
-        fault: finding.map(|seen| seen.faults.clone()).unwrap_or_default(),
+        fault: finding
+            .map(|seen| seen.faults_before(times.healed))
+            .unwrap_or_default(),
     });
     let since_fault = |at: Timestamp| seconds_between(times.fault, at);
     let notifications = row

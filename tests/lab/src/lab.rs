@@ -107,13 +107,18 @@ impl Lab {
         Ok(lab)
     }
 
-    /// Starts exporters and probers anew, with empty state, and waits until every path is up.
+    /// Starts Alertmanager, exporters and probers anew, with empty state, and waits until every
+    /// path is up.
     pub fn start_daemons(&mut self) -> Result<()> {
         let daemons = self
             .daemons
             .as_mut()
             .context("the lab runs without pnwatch")?;
         self.findings = None;
+        daemons.stop(&mut self.processes)?;
+        let (exporter, dir) = (&self.network.exporter, self.network.dir());
+        self.monitoring
+            .restart_alertmanager(&mut self.processes, exporter, dir)?;
         daemons.start_fresh(&mut self.processes)?;
         let watcher = Watcher::start(&self.network.exporter, &Daemons::page(0))?;
         daemons.wait_settled(&mut self.processes)?;

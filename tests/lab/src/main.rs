@@ -53,8 +53,9 @@ struct Common {
     /// How many exporters
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=2))]
     exporters: u8,
-    /// For how long a DHCP lease is valid
-    #[arg(long, default_value = "60s", value_parser = humantime::parse_duration)]
+    /// For how long a DHCP lease is valid. Much longer than any fault, or a machine that is cut off
+    /// has a lease that really is not renewed
+    #[arg(long, default_value = "10m", value_parser = humantime::parse_duration)]
     lease: Duration,
     /// Keep the directory
     #[arg(long)]

@@ -35,6 +35,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 pub struct Monitoring {
     /// Where pages arrive.
     pub webhook: Webhook,
+    generation: u32,
 }
 
 impl Monitoring {
@@ -46,35 +47,58 @@ impl Monitoring {
         exporters: usize,
     ) -> Result<Self> {
         let webhook = Webhook::start(namespace, dir)?;
-        start_alertmanager(processes, namespace, dir, webhook.url())?;
         start_prometheus(processes, namespace, dir, exporters)?;
-        for (name, address) in [
-            ("alertmanager", ALERTMANAGER_ADDRESS),
-            ("prometheus", PROMETHEUS_ADDRESS),
-        ] {
-            wait::until(&format!("{name} to be ready"), READY_DEADLINE, || {
-                processes.check(name)?;
-                let answer =
-                    http::request(namespace, "GET", address, "/-/ready", "", REQUEST_TIMEOUT);
-                Ok(answer
-                    .is_ok_and(|answer| answer.status == 200)
-                    .then_some(()))
-            })?;
-        }
-        Ok(Self { webhook })
+        let mut monitoring = Self {
+            webhook,
+            generation: 0,
+        };
+        monitoring.restart_alertmanager(processes, namespace, dir)?;
+        wait_ready(processes, namespace, "prometheus", PROMETHEUS_ADDRESS)?;
+        Ok(monitoring)
     }
+
+    /// (Re)starts Alertmanager with empty storage. One that has just told of an alert keeps its
+    /// group for up to half a minute, and the same alert would wait there for `group_interval`:
+    /// true for a relapse, but not what a run measures.
+    pub fn restart_alertmanager(
+        &mut self,
+        processes: &mut Processes,
+        namespace: &Namespace,
+        dir: &Path,
+    ) -> Result<()> {
+        processes.terminate("alertmanager")?;
+        self.generation += 1;
+        let storage = dir.join(format!("alertmanager.{}", self.generation));
+        start_alertmanager(processes, namespace, dir, (&storage, self.webhook.url()))?;
+        wait_ready(processes, namespace, "alertmanager", ALERTMANAGER_ADDRESS)
+    }
+}
+
+fn wait_ready(
+    processes: &mut Processes,
+    namespace: &Namespace,
+    name: &str,
+    address: &str,
+) -> Result<()> {
+    wait::until(&format!("{name} to be ready"), READY_DEADLINE, || {
+        processes.check(name)?;
+        let answer = http::request(namespace, "GET", address, "/-/ready", "", REQUEST_TIMEOUT);
+        Ok(answer
+            .is_ok_and(|answer| answer.status == 200)
+            .then_some(()))
+    })
 }
 
 fn start_alertmanager(
     processes: &mut Processes,
     namespace: &Namespace,
     dir: &Path,
-    webhook: &str,
+    (storage, webhook): (&Path, &str),
 ) -> Result<()> {
     let config = write(dir, "alertmanager.yml", &alertmanager_config(webhook)?)?;
     let arguments = [
         format!("--config.file={}", config.display()),
-        format!("--storage.path={}", dir.join("alertmanager").display()),
+        format!("--storage.path={}", storage.display()),
         format!("--web.listen-address={ALERTMANAGER_ADDRESS}"),
         // No gossip.
         "--cluster.listen-address=".to_owned(),

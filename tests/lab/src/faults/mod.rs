@@ -115,7 +115,6 @@ pub fn fault(name: &str) -> Result<Fault> {
         },
         "flush_readd" => Fault {
             disturb: Some(quiet::flush_and_readd),
-            heal: node::recover_address,
             ..NONE
         },
         "rolling_restart" => Fault {

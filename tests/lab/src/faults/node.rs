@@ -56,13 +56,15 @@ fn address_gone(lab: &mut Lab, since: Timestamp) -> Result<Timestamp> {
     node_report(lab, &gone, since)
 }
 
-/// A fresh client gets the address again.
+/// A fresh client gets the address again, on an empty device as after a boot: dhclient would not
+/// refresh the lifetime of an address that it finds there.
 pub(super) fn recover_address(lab: &mut Lab) -> Result<()> {
     lab.processes.kill(&dhcp::client_name(MACHINE))?;
-    lab.network
-        .node
-        .start_client(&mut lab.processes, lab.network.dir())?;
-    lab.network.node.wait_for_lease(&mut lab.processes)
+    let node = &lab.network.node;
+    node.namespace
+        .ip(&format!("-4 addr flush dev {NODE_DEVICE}"))?;
+    node.start_client(&mut lab.processes, lab.network.dir())?;
+    node.wait_for_lease(&mut lab.processes)
 }
 
 /// As [`recreate_device`], and the prober is there again even if it never was asked back.
@@ -111,6 +113,10 @@ pub(super) fn shorten_lease(lab: &mut Lab) -> Result<()> {
         .restart_dhcp_server(&mut lab.processes, SHORT_LEASE_SECONDS)?;
     lab.processes.kill(&dhcp::client_name(MACHINE))?;
     let node = &lab.network.node;
+    // Kept, with a lifetime of its own, until the client takes it over: nothing must break yet.
+    node.namespace.ip(&format!(
+        "addr change {NODE_ADDRESS}/{PN_PREFIX} dev {NODE_DEVICE} valid_lft {SHORT_LEASE_SECONDS} preferred_lft {SHORT_LEASE_SECONDS}"
+    ))?;
     node.start_client(&mut lab.processes, lab.network.dir())?;
     wait::until("a short lease", EXPIRY_DEADLINE, || {
         let listed = node

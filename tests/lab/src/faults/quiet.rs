@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use jiff::Timestamp;
 
-use crate::dhcp;
 use crate::lab::Lab;
 use crate::topology::{
     DHCP_PORT, HOSTS, NODE_ADDRESS, NODE_DEVICE, NODE_PORT, PN_PREFIX, host_port,
@@ -73,18 +72,16 @@ pub(super) fn end_loss(lab: &mut Lab) -> Result<()> {
         .nft("table bridge lab_loss\ndelete table bridge lab_loss\n")
 }
 
-/// What a DHCP client does on some renewals: flush, then add again.
+/// What a DHCP client does on some renewals: flush, then add again. The client itself goes on.
 pub(super) fn flush_and_readd(lab: &mut Lab, duration: Duration) -> Result<()> {
-    // It would renew in between; the lab plays its part here.
-    lab.processes
-        .kill(&dhcp::client_name(crate::node::MACHINE))?;
     let seconds = lab.network.lease_seconds();
     repeated(lab, duration, FLUSH_PERIOD, |lab| {
         let node = &lab.network.node.namespace;
-        node.ip(&format!("addr flush dev {NODE_DEVICE}"))?;
+        node.ip(&format!("-4 addr flush dev {NODE_DEVICE}"))?;
         wait::pass(FLUSHED)?;
+        // Replace: the client may have renewed just now.
         node.ip(&format!(
-            "addr add {NODE_ADDRESS}/{PN_PREFIX} dev {NODE_DEVICE} valid_lft {seconds} preferred_lft {seconds}"
+            "addr replace {NODE_ADDRESS}/{PN_PREFIX} dev {NODE_DEVICE} valid_lft {seconds} preferred_lft {seconds}"
         ))?;
         Ok(())
     })

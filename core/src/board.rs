@@ -15,7 +15,7 @@ use crate::time::{Now, Tick};
 use crate::wire::{Counter, DeviceReport, PathReport, Report};
 
 mod tally;
-pub use tally::Tally;
+pub use tally::{SKEW, Tally};
 
 /// What became of a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -39,7 +39,12 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            limits: Limits::default(),
+            limits: Limits {
+                // A second of the prober's time: reports that tell of its two ends take their
+                // time by tens of milliseconds more or less.
+                confirm: Duration::from_millis(950),
+                ..Limits::default()
+            },
             patience: Patience::default(),
             hold_down: Duration::from_secs(5),
             forget_after: Duration::from_secs(45),
@@ -63,6 +68,8 @@ pub struct Engine {
     started: Now,
     last_evaluated: Tick,
     last_forgot: Tick,
+    /// Since when some client vantage has been heard; `None` = none is.
+    sighted: Option<Tick>,
     inventory_changed: bool,
     /// Since when each target has been reached without a break.
     reached_since: BTreeMap<Subject, Tick>,
@@ -80,6 +87,7 @@ impl Engine {
             started: now,
             last_evaluated: now.tick,
             last_forgot: now.tick,
+            sighted: None,
             inventory_changed: false,
             reached_since: BTreeMap::new(),
         }
@@ -119,6 +127,11 @@ impl Engine {
         self.forget(now.tick);
         self.last_evaluated = now.tick;
         self.note_reached(now.tick);
+        let heard = |v: &Vantage| v.is_client() && self.board.is_reporting(v, now.tick);
+        self.sighted = match self.board.vantages().keys().any(heard) {
+            true => self.sighted.or(Some(now.tick)),
+            false => None,
+        };
         let blamed = blamed::by_open(&self.findings, &self.inventory);
         let case = Case {
             inventory: &self.inventory,
@@ -126,6 +139,7 @@ impl Engine {
             patience: &self.settings.patience,
             blamed: &blamed,
             started: self.started.tick,
+            sighted: self.sighted.unwrap_or(now.tick),
             now,
         };
         let mut diagnoses = diagnose(&case);

@@ -278,6 +278,12 @@ fn sharpen(finding: &mut Finding, seen: Diagnosis, now: Now) -> bool {
     }
     let before = (finding.fault, finding.severity, finding.confidence);
     let after = (seen.fault, seen.severity, seen.confidence);
+    // Who suffered from one fault stays on record while the rest of them recover.
+    if finding.fault == seen.fault {
+        widen(&mut finding.accounts, seen.accounts);
+    } else {
+        finding.accounts = seen.accounts;
+    }
     finding.fault = seen.fault;
     finding.severity = seen.severity;
     finding.confidence = seen.confidence;
@@ -285,7 +291,6 @@ fn sharpen(finding: &mut Finding, seen: Diagnosis, now: Now) -> bool {
     finding.summary = seen.summary;
     finding.evidence = seen.evidence;
     finding.missing = seen.missing;
-    finding.accounts = seen.accounts;
     finding.vantages = seen.vantages;
     finding.repair = seen.repair;
     finding.address = seen.address.or(finding.address);

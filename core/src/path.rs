@@ -6,7 +6,7 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 
-use crate::outcome::{Outcome, labels};
+use crate::outcome::{Cause, Outcome, labels};
 use crate::time::Tick;
 
 labels!(
@@ -103,6 +103,7 @@ pub struct PathState {
     /// All of it, folded: what verdicts are read from.
     silence: Silence,
     last: Option<Observation>,
+    last_miss: Option<(Tick, Cause)>,
     /// One bit per measured check, newest lowest; 1 = miss.
     window: u64,
     measured: u32,
@@ -117,6 +118,10 @@ struct Silence {
     since: Option<Tick>,
     /// Consecutive successes since the last miss.
     successes: u32,
+    /// Start of the first of them.
+    successes_since: Option<Tick>,
+    /// Start of the success that began the recovery from the last `Down`.
+    recovered: Option<Tick>,
     down: bool,
 }
 
@@ -126,13 +131,18 @@ impl Silence {
         if reached {
             self.last_success = self.last_success.max(Some(start));
             self.successes = self.successes.saturating_add(1);
+            let first = *self.successes_since.get_or_insert(start);
             // Down ends on consecutive successes, a mere suspicion on one.
             if !self.down || self.successes >= limits.recover {
+                if self.down {
+                    self.recovered = Some(first);
+                }
                 self.since = None;
                 self.down = false;
             }
         } else {
             self.successes = 0;
+            self.successes_since = None;
             let since = *self.since.get_or_insert(start);
             self.down |= start.since(since) >= limits.confirm;
         }
@@ -157,7 +167,10 @@ impl PathState {
         }
         let reached = match seen.outcome {
             Outcome::Reached => true,
-            Outcome::Unreached(_) => false,
+            Outcome::Unreached(cause) => {
+                self.last_miss = self.last_miss.max(Some((seen.start, cause)));
+                false
+            }
             Outcome::Unmeasured(_) | Outcome::NotApplicable => return,
         };
         self.window = (self.window << 1) | u64::from(!reached);
@@ -222,6 +235,16 @@ impl PathState {
     /// The newest result, measured or not.
     pub fn last(&self) -> Option<Observation> {
         self.last
+    }
+
+    /// Start and cause of the newest miss.
+    pub fn last_miss(&self) -> Option<(Tick, Cause)> {
+        self.last_miss
+    }
+
+    /// Start of the success that began the recovery from the last `Down`.
+    pub fn recovered_at(&self) -> Option<Tick> {
+        self.silence.recovered
     }
 
     /// Start of the newest check that measured something.

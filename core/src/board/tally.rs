@@ -1,11 +1,17 @@
 //! Who reaches what, counted from the paths of the board.
 
+use core::time::Duration;
+
 use super::{Board, Path};
 use crate::name::Vantage;
 use crate::outcome::Layer;
 use crate::path::Verdict;
 use crate::subject::Subject;
 use crate::time::Tick;
+
+/// By how much the times of two reports may disagree: ages are counted from a report's arrival,
+/// and reports take their time. A success that is newer by less proves nothing.
+pub const SKEW: Duration = Duration::from_millis(300);
 
 /// Who reaches a subject, who does not, and who cannot tell yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,7 +36,8 @@ pub struct Tally {
 impl Board {
     /// Who reaches `subject` at `layer` among those for whom `credible` holds.
     ///
-    /// `since`: successes must have started after it to count; `None` = after the first miss.
+    /// `since`: successes must have started after it to count, and by more than [`SKEW`];
+    /// `None` = after the first miss.
     pub fn tally(
         &self,
         subject: &Subject,
@@ -58,7 +65,7 @@ impl Board {
             newest: paths.iter().filter_map(|(_, p, _)| p.state.newest()).max(),
             ..Tally::default()
         };
-        let onset = since.or(tally.onset);
+        let onset = since.or(tally.onset).map(|onset| onset.after(SKEW));
         for (vantage, path, verdict) in paths {
             match verdict {
                 Verdict::Down | Verdict::Suspect => {

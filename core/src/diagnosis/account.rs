@@ -110,8 +110,8 @@ fn answer(case: &Case<'_>, subject: &Subject, http: &Tally) -> AnswerSign {
     let wrong = http
         .missing
         .iter()
-        .filter_map(|v| case.board.path(v, subject, Layer::Http)?.state.last())
-        .any(|last| last.outcome.cause() == Some(Cause::WrongTenant));
+        .filter_map(|v| case.board.path(v, subject, Layer::Http)?.state.last_miss())
+        .any(|(_, cause)| cause == Cause::WrongTenant);
     if wrong {
         AnswerSign::WrongTenant
     } else {

@@ -69,11 +69,16 @@ pub(super) fn by_comparison(case: &Case<'_>, blamed: &mut Blamed, found: &mut Ve
         }
         // What others are blamed for already proves nothing against a host.
         let innocent = |subject: &Subject, onset| case.is_innocent(blamed, subject, onset);
-        let (arp, arp_since) = own_reach(case, &own, Layer::Arp, innocent);
-        let (ports, tcp_since) = own_reach(case, &own, Layer::Tcp, innocent);
-        let Some(since) = arp_since.into_iter().chain(tcp_since).min() else {
+        let missed_arp = missed(case, &own, Layer::Arp, innocent);
+        let missed_tcp = missed(case, &own, Layer::Tcp, innocent);
+        let onsets = missed_arp.iter().chain(&missed_tcp);
+        let Some(since) = onsets.filter_map(|(_, t)| t.onset).min() else {
             continue;
         };
+        let arp = own_reach(case, &own, Layer::Arp, &missed_arp, (since, false));
+        // A connection takes longer to be missed than ARP: its quiet proves nothing yet.
+        let told = arp == Reach::Nobody;
+        let ports = own_reach(case, &own, Layer::Tcp, &missed_tcp, (since, told));
         let (others, waiting) = others_reach(case, blamed, &own, innocent);
         if waiting {
             continue;
@@ -280,29 +285,29 @@ fn missed(
         .collect()
 }
 
-/// What one vantage reaches at `layer`, and since when it misses what it misses.
+/// What one vantage reaches at `layer` since `since`, where only what it told counts if `told`.
 fn own_reach(
     case: &Case<'_>,
     own: &Vantage,
     layer: Layer,
-    innocent: impl Fn(&Subject, Tick) -> bool,
-) -> (Reach, Option<Tick>) {
-    let missed = missed(case, own, layer, innocent);
-    let onset = missed.iter().filter_map(|(_, t)| t.onset).min();
+    missed: &[(Subject, Tally)],
+    (since, told): (Tick, bool),
+) -> Reach {
     // A success from before the onset says nothing about now.
-    let reached = onset.map(|_| {
-        subjects(case, layer)
-            .iter()
-            .map(|s| {
-                case.board
-                    .tally(s, layer, onset, case.now.tick, |v, _| v == own)
-            })
-            .filter(|t| t.missing.is_empty())
-            .collect::<Vec<_>>()
-    });
-    let reached = reached.iter().flatten();
-    let all = reached.chain(missed.iter().map(|(_, t)| t));
-    (Reach::over(all), onset)
+    let others: Vec<Tally> = subjects(case, layer)
+        .iter()
+        .map(|s| {
+            case.board
+                .tally(s, layer, Some(since), case.now.tick, |v, _| v == own)
+        })
+        .filter(|t| t.missing.is_empty())
+        .collect();
+    let all = others.iter().chain(missed.iter().map(|(_, t)| t));
+    if told {
+        Reach::told(all)
+    } else {
+        Reach::over(all)
+    }
 }
 
 /// Whether other credible vantages reach what `own` misses, and whether to wait for them.

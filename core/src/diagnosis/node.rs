@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use super::Diagnosis;
 use super::scope::{Blamed, Case, Extent};
-use super::symptom::{LinkSign, LinkWord, Reach, Witnesses, link_word};
+use super::symptom::{LinkSign, LinkWord, Reach, SETTLE, Witnesses, link_word};
 use super::table::{self, ArpAnswer, NodeSigns, ProberSign};
 use super::{repair, text};
 use crate::board::{Path, Tally};
@@ -79,7 +79,7 @@ fn judge(
     // Successes must be newer than the fault: the link's own, where it speaks of one.
     let bad_link = !matches!(word.sign, LinkSign::Fine | LinkSign::Silent);
     let (arp, ports) = if bad_link {
-        let since = Some(word.since.after(case.patience.skew));
+        let since = Some(word.since);
         (
             board.tally(&subject, Layer::Arp, since, now, host),
             case.ports_of(&node.name, since, blamed),
@@ -110,6 +110,9 @@ fn judge(
         not_ready: node.ready == Some(false),
     };
     let named = table::node(signs).filter(|_| decided)?;
+    if named.fault == Fault::NodeportNotServed && is_settling(case, &subject, onset) {
+        return None;
+    }
     let since = if bad_link { word.since } else { onset? };
     let mut diagnosis = Diagnosis::new(Blame::Node, node.name.as_str(), named, since);
     describe(case, &mut diagnosis, node, (&word, &arp));
@@ -136,6 +139,17 @@ fn ports_reach(ports: &BTreeMap<Subject, Tally>, told: bool) -> Reach {
     } else {
         Reach::over(ports.values())
     }
+}
+
+/// Whether ARP has only just come back from the outage in which the ports fell silent:
+/// connections under way and their slower pace follow it by seconds.
+fn is_settling(case: &Case<'_>, subject: &Subject, onset: Option<Tick>) -> bool {
+    let now = case.now.tick;
+    case.board
+        .paths_to(subject, Layer::Arp)
+        .filter(|(v, _)| v.is_client())
+        .filter_map(|(_, p)| p.state.recovered_at())
+        .any(|back| now.since(back) < SETTLE && onset.is_some_and(|onset| onset < back))
 }
 
 /// Who answers ARP where the owner does not, or not alone.

@@ -18,9 +18,6 @@ pub struct Patience {
     pub link_hold: Duration,
     /// How long naming may wait for undecided witnesses after the first `Down`.
     pub naming_wait: Duration,
-    /// How much later than a report of another machine a report may be: by so much two machines'
-    /// times may disagree, for ages are counted from a report's arrival.
-    pub skew: Duration,
     /// Silence after which a vantage is silent.
     pub vantage_silent_after: Duration,
     /// How long a vantage that said goodbye may be away.
@@ -36,7 +33,6 @@ impl Default for Patience {
         Self {
             link_hold: Duration::from_millis(500),
             naming_wait: Duration::from_millis(500),
-            skew: Duration::from_millis(300),
             vantage_silent_after: Duration::from_secs(15),
             stopping_grace: Duration::from_secs(120),
             drain_excuse: Duration::from_secs(280),
@@ -58,6 +54,8 @@ pub struct Case<'a> {
     pub blamed: &'a Blamed,
     /// Since when this engine has been judging.
     pub started: Tick,
+    /// Since when some client vantage has been heard without a break.
+    pub sighted: Tick,
     /// The instant.
     pub now: Now,
 }

@@ -107,6 +107,9 @@ impl Witnesses {
     }
 }
 
+/// How long others may go on missing a link that has come back.
+pub const SETTLE: Duration = Duration::from_secs(4);
+
 /// A machine's word on its own link, and since when it has held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LinkWord {
@@ -151,7 +154,10 @@ pub fn link_word(
     if sign == LinkSign::Fine {
         let stale = now.since(sight.last_report) > board.limits().stale || sight.stopping;
         let before_onset = onset.is_some_and(|onset| sight.link_told <= onset);
-        return if stale || before_onset { silent } else { word };
+        // Misses that began before the link was right are its own: it has just come back.
+        let recovering = onset.is_some_and(|onset| onset < *since) && now.since(*since) < SETTLE;
+        let fine = !(stale || before_onset || recovering);
+        return if fine { word } else { silent };
     }
     // What a vantage said that does not report any more says nothing of now.
     if now.since(sight.last_report) > board.limits().stale || sight.stopping {

@@ -108,8 +108,7 @@ pub(super) fn newest_cause(
     tally
         .missing
         .iter()
-        .filter_map(|v| case.board.path(v, subject, layer)?.state.last())
-        .filter_map(|last| Some((last.start, last.outcome.cause()?)))
+        .filter_map(|v| case.board.path(v, subject, layer)?.state.last_miss())
         .max()
         .map(|(_, cause)| cause)
 }

@@ -27,6 +27,10 @@ fn silent_since(case: &Case<'_>, vantage: &Vantage) -> Option<Tick> {
 
 /// F8, F24: expected vantages that do not report. VMs come and go, and are not expected.
 pub(super) fn silent(case: &Case<'_>, blamed: &Blamed, found: &mut Vec<Diagnosis>) {
+    // Who was not heard while nobody was gets its time anew.
+    if case.now.tick.since(case.sighted) <= case.patience.vantage_silent_after {
+        return;
+    }
     for vantage in case.inventory.vantages.keys() {
         let consequence = match vantage {
             Vantage::Node(node) => blamed.nodes.contains_key(node),

@@ -1,1 +1,183 @@
-//! tbd
+//! The oracle: it knows what was injected, and so what must be found, by whom not to be blamed.
+
+use core::fmt;
+use core::time::Duration;
+
+use pnwatch_core::fault::{Blame, Fault};
+use pnwatch_core::finding::Finding;
+use pnwatch_core::name::Vantage;
+
+use crate::fault::{Break, Target};
+use crate::timeline::{Breaks, Injected};
+use crate::world::World;
+
+macro_rules! rows {
+    ($($row:ident $name:literal: $breaks:expr, $blame:ident $faults:expr, $within:literal ms;)+) => {
+        /// Rows of the fault table as random timelines draw them.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        #[expect(missing_docs, reason = "they are the rows of docs/faults.md")]
+        pub enum Row { $($row,)+ }
+
+        impl Row {
+            /// Every row.
+            pub const ALL: &'static [Self] = &[$(Self::$row,)+];
+
+            /// What is broken.
+            pub fn breaks(self) -> Breaks {
+                match self { $(Self::$row => $breaks,)+ }
+            }
+
+            fn verdict(self) -> (Blame, &'static [Fault], Duration) {
+                match self {
+                    $(Self::$row => (Blame::$blame, $faults, Duration::from_millis($within)),)+
+                }
+            }
+        }
+
+        impl fmt::Display for Row {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(match self { $(Self::$row => $name,)+ })
+            }
+        }
+    };
+}
+
+// Within: thrice the goal for its kind, so that a slow name is a miss and a busy one is none.
+rows! {
+    F1 "F1": &[(Break::InterfaceGone, 0)], Node &[Fault::InterfaceMissing], 2700 ms;
+    F2 "F2": &[(Break::AddressGone, 0)], Node &[Fault::AddressLost], 2700 ms;
+    F3 "F3": &[(Break::VmNatGone, 0)], Host &[Fault::VmNatMissing], 6000 ms;
+    F7 "F7": &[(Break::VmNetworkDead, 0)], Host &[Fault::VmNetworkDead], 6000 ms;
+    F8 "F8": &[(Break::ReportsLost, 0)], Vantage &[Fault::VantageSilent], 18000 ms;
+    F10 "F10": &[(Break::InterfaceGone, 0)], Host &[Fault::InterfaceMissing], 2700 ms;
+    F11 "F11": &[(Break::AddressGone, 0)], Host &[Fault::AddressLost], 2700 ms;
+    F12 "F12": &[(Break::PortsFiltered, 0)], Host &[Fault::PortFiltered], 6000 ms;
+    F12a "F12 (one port)": &[(Break::PortDropped, 0)], Account &[Fault::AccountUnreachable], 6000 ms;
+    F13 "F13": &[(Break::LocalNetworkDenied, 0)], Vantage &[Fault::LocalNetworkDenied], 6000 ms;
+    F14 "F14, F15 (silent)": &[(Break::PolicyDropsNode, 0)], Node &[], 0 ms;
+    F17 "F17": &[(Break::PodHung, 0)], Account &[Fault::PodDead], 6000 ms;
+    F17e "F17 (5xx)": &[(Break::PodErrors, 0)], Account &[Fault::PodDead], 6000 ms;
+    F21 "F21": &[(Break::AddressWrong, 0)], Node &[Fault::AddressWrong], 2700 ms;
+    F23 "F23": &[(Break::WrongTenant, 0)], Account &[Fault::WrongTenant], 6000 ms;
+    F24 "F24": &[(Break::MachineDead, 0)], Vantage &[Fault::VantageLost], 18000 ms;
+    F29 "F29": &[(Break::MachineDead, 0)], Node &[Fault::NodeDown, Fault::NodeUnreachable], 4000 ms;
+    F30 "F30": &[(Break::PortsNotServed, 0)], Node &[Fault::NodeportNotServed], 6000 ms;
+    F31 "F31": &[(Break::Down, 0)], Network &[Fault::NetworkDown], 4000 ms;
+    F32 "F32 (node)": &[(Break::Isolated, 0)], Node &[Fault::L2Isolated], 4000 ms;
+    F32h "F32 (host)": &[(Break::Isolated, 0)], Host &[Fault::L2Isolated], 4000 ms;
+    Loss "5 % loss (silent)": &[(Break::Loss, 5)], Host &[], 0 ms;
+    Restart "restart (silent)": &[(Break::ProberKilled, 0)], Vantage &[], 0 ms;
+    Stall "stall (silent)": &[(Break::ProberStalled, 0)], Vantage &[], 0 ms;
+}
+
+/// How long a fault of `row` lasts at least.
+pub fn lasts(row: Row) -> Duration {
+    Duration::from_secs(match row {
+        Row::F8 | Row::F24 => 22,
+        // Short enough that nobody is missed yet.
+        Row::Restart | Row::Stall => 2,
+        Row::F14 | Row::Loss => 20,
+        _ => 10,
+    })
+}
+
+/// To whom `row` can be done in `world`.
+pub fn targets(row: Row, world: &World) -> Vec<Target> {
+    let machines = |pick: fn(&Vantage) -> bool| {
+        let all = world.vantages.iter().filter(|v| pick(v)).cloned();
+        all.map(Target::Machine).collect()
+    };
+    match row {
+        Row::F31 => vec![Target::Network],
+        Row::Restart | Row::Stall => machines(|_| true),
+        _ => match row.verdict().0 {
+            Blame::Node => machines(|v| matches!(v, Vantage::Node(_))),
+            Blame::Host | Blame::Vantage => machines(|v| matches!(v, Vantage::Host(_))),
+            _ => world.accounts().into_iter().map(Target::Account).collect(),
+        },
+    }
+}
+
+/// What must be found of one fault.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    blame: Blame,
+    subject: String,
+    also: Vec<(Blame, String)>,
+    /// The right classes.
+    pub faults: &'static [Fault],
+    /// From fault to finding.
+    pub within: Duration,
+    /// It touches no client path: nothing may be found.
+    pub silent: bool,
+}
+
+impl Wanted {
+    /// Whether blame and subject are right.
+    pub fn is(&self, finding: &Finding) -> bool {
+        let id = &finding.identity;
+        let same = |blame, subject: &str| id.blame == blame && id.subject == subject;
+        same(self.blame, &self.subject) || self.also.iter().any(|(b, s)| same(*b, s))
+    }
+
+    /// Whether it may be open besides.
+    pub fn allows(&self, finding: &Finding) -> bool {
+        let id = &finding.identity;
+        // A machine that is blamed may besides have fallen silent.
+        self.also.iter().any(|(b, s)| id.blame == *b && id.subject == *s)
+    }
+}
+
+/// What must be found of `fault`.
+pub fn wanted(fault: &Injected, world: &World) -> Wanted {
+    let (blame, faults, within) = fault.row.verdict();
+    let mut wanted = Wanted {
+        blame,
+        subject: subject(blame, &fault.target),
+        also: Vec::new(),
+        faults,
+        within,
+        silent: faults.is_empty(),
+    };
+    // VMs that do not exist cannot be felt.
+    let no_vms = !world.vantages.iter().any(|v| matches!(v, Vantage::Vm(..)));
+    wanted.silent |= no_vms && matches!(fault.row, Row::F3 | Row::F7);
+    wanted
+}
+
+fn subject(blame: Blame, target: &Target) -> String {
+    match (blame, target) {
+        (Blame::Network, _) => "PN".into(),
+        (Blame::Vantage, Target::Machine(vantage)) => vantage.to_string(),
+        (_, Target::Machine(Vantage::Node(node))) => node.to_string(),
+        (_, Target::Machine(Vantage::Host(host) | Vantage::Vm(host, _))) => host.to_string(),
+        (_, Target::Account(account)) => account.to_string(),
+        (_, other) => other.to_string(),
+    }
+}
+
+/// Whether two faults can both be seen: neither hides the other, and enough witnesses are left.
+pub fn are_apart(one: &Injected, other: &Injected, world: &World) -> bool {
+    let quiet = |row: Row| row.verdict().1.is_empty();
+    if one.target == other.target || one.row == Row::F31 || other.row == Row::F31 {
+        return false;
+    }
+    if quiet(one.row) || quiet(other.row) {
+        // A prober that is away for two seconds is one witness less, not two.
+        return world.inventory.vantages.len() > 3 || quiet(one.row) && quiet(other.row);
+    }
+    let node_of = |target: &Target| match target {
+        Target::Account(account) => {
+            let mut all = world.inventory.targets.values();
+            all.find(|t| t.account == *account).map(|t| t.node.clone())
+        }
+        other => other.node().cloned(),
+    };
+    let host_of = |target: &Target| target.host().cloned();
+    let (a, b) = (&one.target, &other.target);
+    let same_node = node_of(a).is_some() && node_of(a) == node_of(b);
+    let both_hosts = host_of(a).is_some() && host_of(b).is_some();
+    let hosts = world.vantages.iter().filter(|v| matches!(v, Vantage::Host(_)));
+    // With one host gone, two more must be left to compare.
+    !same_node && !both_hosts && hosts.count() >= 3
+}

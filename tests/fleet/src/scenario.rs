@@ -248,12 +248,19 @@ impl Scenario {
     pub fn run(&self) -> Outcome {
         let mut outcome = Outcome::default();
         for seed in 1..=self.phases {
-            self.run_phase(seed, &mut outcome);
+            self.run_phase(seed, &mut outcome, false);
         }
         outcome
     }
 
-    fn run_phase(&self, seed: u64, outcome: &mut Outcome) {
+    /// Runs one phase and prints what was told and said.
+    pub fn trace(&self, seed: u64) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.run_phase(seed, &mut outcome, true);
+        outcome
+    }
+
+    fn run_phase(&self, seed: u64, outcome: &mut Outcome, trace: bool) {
         let shift = Duration::from_millis(Rng::new(seed).between(0, 1000));
         let steps = self.steps(shift);
         let first = steps.iter().find(|s| s.value.is_some()).map(|s| s.at);
@@ -270,6 +277,10 @@ impl Scenario {
             seed,
         };
         let mut sim = Sim::new(setup, steps);
+        sim.trace = trace;
+        if trace {
+            println!("faults are {:.3} s later than written", shift.as_secs_f64());
+        }
         let mut miss = |judge: usize, what: String| {
             outcome.misses.push(format!("phase {seed}, exporter {judge}: {what}"));
         };

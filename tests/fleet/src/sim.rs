@@ -8,6 +8,7 @@ use pnwatch_core::board::Applied;
 use pnwatch_core::engine::{Engine, Settings};
 use pnwatch_core::finding::{Finding, Transition};
 use pnwatch_core::name::Vantage;
+use pnwatch_core::outcome::Outcome;
 use pnwatch_core::plan::{Pace, Plan};
 use pnwatch_core::time::{Now, Tick, Timestamp};
 use pnwatch_core::wire::Report;
@@ -88,6 +89,8 @@ struct Judge {
 pub struct Sim {
     /// What is true.
     pub world: World,
+    /// Prints every report that tells of a miss, and every transition.
+    pub trace: bool,
     rng: Rng,
     delay_ms: (u64, u64),
     now: Tick,
@@ -138,6 +141,7 @@ impl Sim {
                 .collect(),
             last_delivery: BTreeMap::new(),
             world,
+            trace: false,
             steps,
         };
         for index in 0..count {
@@ -335,6 +339,23 @@ impl Sim {
         let Ok(read) = read else {
             panic!("a prober sent what no exporter reads: {read:?}")
         };
+        if self.trace {
+            let at = self.elapsed().as_secs_f64();
+            for path in &read.paths {
+                for run in path.runs.iter().filter(|r| r.outcome != Outcome::Reached) {
+                    println!(
+                        "{at:8.3} {} {} {}: {} x{} {:.3}..{:.3}",
+                        read.vantage,
+                        path.subject,
+                        path.layer,
+                        run.outcome,
+                        run.count,
+                        at - run.first_age_us as f64 / 1e6,
+                        at - run.last_age_us as f64 / 1e6
+                    );
+                }
+            }
+        }
         let now = self.judge_now(judge);
         let applied = self.judges[judge].engine.apply(&read, now);
         assert_ne!(applied, Applied::WrongCluster);
@@ -346,6 +367,11 @@ impl Sim {
         let at = self.elapsed();
         let of = &mut self.judges[judge];
         let transitions = of.engine.evaluate(now);
+        if self.trace {
+            for t in &transitions {
+                println!("{:8.3} {:?} {}", at.as_secs_f64(), t.change, t.finding.summary);
+            }
+        }
         of.said
             .extend(transitions.into_iter().map(|transition| Said { at, transition }));
         let next = of.engine.next_deadline(now.tick);

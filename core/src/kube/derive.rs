@@ -204,10 +204,8 @@ fn of_service(
         return Vec::new();
     };
     let mut homes: Vec<&str> = objects
-        .slices()
-        .filter(|s| s.meta.key.namespace == key.namespace)
-        .filter(|s| s.service.as_deref() == Some(key.name.as_str()))
-        .flat_map(|s| &s.endpoints)
+        .endpoints(service)
+        .iter()
         .filter_map(|e| e.node.as_deref())
         .collect();
     homes.sort_unstable();

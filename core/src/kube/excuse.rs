@@ -112,13 +112,8 @@ impl<'a> Excuses<'_, 'a> {
         marks: &mut Marks,
     ) -> Option<Excuse> {
         let key = &service.meta.key;
-        let mut endpoints = self
-            .objects
-            .slices()
-            .filter(|s| s.meta.key.namespace == key.namespace)
-            .filter(|s| s.service.as_deref() == Some(key.name.as_str()))
-            .flat_map(|s| &s.endpoints)
-            .filter(|e| node.is_none() || e.node.as_deref() == node);
+        let endpoints = self.objects.endpoints(service).iter();
+        let mut endpoints = endpoints.filter(|e| node.is_none() || e.node.as_deref() == node);
         endpoints.any(|e| e.terminating == Some(true)).then(|| {
             let node = node.unwrap_or_default();
             let first = marks.since(format!("terminating {} {node}", key.name), self.now);

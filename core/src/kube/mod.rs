@@ -11,6 +11,7 @@
 //! it last showed.
 
 mod check;
+pub mod condition;
 mod derive;
 mod excuse;
 mod index;

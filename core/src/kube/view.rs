@@ -3,7 +3,9 @@
 use core::net::Ipv4Addr;
 use std::collections::BTreeMap;
 
-use super::object::{InstanceObject, Kind, NodeObject, Object, PodObject, ServiceObject, said};
+use super::object::{
+    Endpoint, InstanceObject, Kind, NodeObject, Object, PodObject, ServiceObject, said,
+};
 use super::settings::Settings;
 use super::shelf::Shelf;
 
@@ -16,6 +18,7 @@ pub(super) struct Objects<'a> {
     claims: BTreeMap<Ipv4Addr, Vec<&'a NodeObject>>,
     pods: BTreeMap<(&'a str, &'a str), &'a PodObject>,
     services: BTreeMap<(&'a str, &'a str), &'a ServiceObject>,
+    endpoints: BTreeMap<(&'a str, &'a str), Vec<&'a Endpoint>>,
 }
 
 impl<'a> Objects<'a> {
@@ -27,6 +30,7 @@ impl<'a> Objects<'a> {
             claims: BTreeMap::new(),
             pods: BTreeMap::new(),
             services: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
         };
         for node in all.nodes() {
             all.nodes.insert(&node.meta.key.name, node);
@@ -42,7 +46,25 @@ impl<'a> Objects<'a> {
             let key = &service.meta.key;
             all.services.insert((&key.namespace, &key.name), service);
         }
+        for slice in all.slices() {
+            if let Some(service) = slice.service.as_deref() {
+                let key = (slice.meta.key.namespace.as_str(), service);
+                all.endpoints
+                    .entry(key)
+                    .or_default()
+                    .extend(&slice.endpoints);
+            }
+        }
         all
+    }
+
+    /// The endpoints of a Service, over all its slices.
+    pub(super) fn endpoints<'o>(&'o self, service: &'o ServiceObject) -> &'o [&'a Endpoint] {
+        let key = &service.meta.key;
+        let found = self
+            .endpoints
+            .get(&(key.namespace.as_str(), key.name.as_str()));
+        found.map_or(&[], Vec::as_slice)
     }
 
     pub(super) fn of(&self, kind: Kind) -> impl Iterator<Item = &'a Object> + use<'a> {

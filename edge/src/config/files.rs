@@ -35,11 +35,7 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
         }
         let kubernetes = serve.inventory.kubernetes.as_ref();
         if let Some(file) = kubernetes.and_then(|k| k.kubeconfig.as_deref()) {
-            secret(
-                "serve.inventory.kubernetes.kubeconfig",
-                Some(file),
-                &mut found,
-            );
+            readable("serve.inventory.kubernetes.kubeconfig", file, &mut found);
         }
         for (index, token) in serve.tokens.iter().enumerate() {
             let path = format!("serve.tokens[{index}].file");

@@ -43,6 +43,10 @@ pub struct Kubernetes {
     pub audience: String,
     /// The probers' service account, `NAMESPACE/NAME`.
     pub prober_account: String,
+    /// Whether Nodes get the condition `PrivateNetworkReachable`.
+    pub condition: bool,
+    /// Namespace of the Lease of its one writer.
+    pub condition_namespace: String,
     /// Names of labels, annotations and ports.
     pub names: Names,
     /// How long things may take before they count.
@@ -102,6 +106,8 @@ impl FromSection for Kubernetes {
             machine_version: text(section, "machine_version", "v1beta1"),
             audience: text(section, "audience", "pnwatch"),
             prober_account,
+            condition: section.or("condition", false),
+            condition_namespace: text(section, "condition_namespace", "pnwatch"),
             names: section.or("names", Names::default()),
             times: section.or("times", Times::default()),
         })

@@ -15,6 +15,7 @@ use pnwatch_edge::config::Kubernetes;
 use tokio::sync::watch as latest;
 use tokio::task::JoinSet;
 
+use super::condition::Writer;
 use super::connect::{ConnectError, connect};
 use super::identity::Reviewer;
 use super::{InventorySnapshot, follow, watch};
@@ -24,6 +25,9 @@ use crate::traffic::PodTarget;
 /// How long a start waits for the first complete lists. An engine that starts without them
 /// knows no node and would close restored findings as of things that are gone.
 pub const FIRST: Duration = Duration::from_secs(30);
+
+/// The Lease of the one who writes node conditions; deploy/rbac/condition.yaml names it too.
+const LEASE_NAME: &str = "pnwatch-conditions";
 
 /// A running watch.
 pub struct Live {
@@ -100,13 +104,27 @@ impl Live {
         self.readings.clone()
     }
 
-    /// Feeds the engine; ends only if the watch dies.
+    /// Feeds the engine, and writes node conditions if asked to; ends only if the watch dies.
     pub async fn follow(mut self, engine: Handle) {
+        if self.config.condition {
+            let namespace = &self.config.condition_namespace;
+            let writer = Writer::new(self.client.clone(), namespace, LEASE_NAME, &holder());
+            self.task
+                .spawn(writer.run(engine.clone(), Arc::clone(&self.clock)));
+        }
         tokio::select! {
             () = follow(self.readings.clone(), engine) => {}
             _ = self.task.join_next() => {}
         }
     }
+}
+
+/// A name that no other replica has: the Pod's, or one with the process id.
+fn holder() -> String {
+    let pod = std::env::var("HOSTNAME")
+        .ok()
+        .filter(|name| !name.is_empty());
+    pod.unwrap_or_else(|| format!("pnwatch-{}", std::process::id()))
 }
 
 /// The pods of a reading as targets of the traffic scraper: those that name account and instance.

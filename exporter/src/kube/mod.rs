@@ -5,8 +5,10 @@
 //! read totally: one that is malformed is skipped and named, never fatal to its neighbours.
 //! The judging is in `pnwatch_core::kube` and knows no server.
 
+mod condition;
 mod connect;
 mod identity;
+mod lease;
 mod live;
 mod loose;
 mod reduce;
@@ -16,6 +18,7 @@ use std::sync::Arc;
 
 use pnwatch_core::kube::Reading;
 
+pub use self::condition::Writer;
 pub use self::connect::{ConnectError, connect};
 pub use self::identity::{IdentityError, Reviewer};
 pub use self::live::{FIRST, Live, pod_targets};

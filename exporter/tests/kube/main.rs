@@ -8,6 +8,7 @@
 )]
 
 mod common;
+mod condition;
 mod exporter;
 mod identity;
 mod rights;

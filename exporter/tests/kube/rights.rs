@@ -9,9 +9,10 @@ use serde_json::Value;
 use crate::common::{SinceObjects, Watching, small};
 
 const EXPORTER: &str = include_str!("../../../deploy/rbac/exporter.yaml");
+pub(crate) const CONDITION: &str = include_str!("../../../deploy/rbac/condition.yaml");
 const MACHINES: &str = include_str!("../../../deploy/rbac/machines.yaml");
 
-fn rules(files: &[&str]) -> Vec<Rule> {
+pub(crate) fn rules(files: &[&str]) -> Vec<Rule> {
     let is_role = |o: &Value| matches!(o["kind"].as_str(), Some("Role" | "ClusterRole"));
     files
         .iter()
@@ -73,7 +74,7 @@ async fn granted_rights_are_used_and_used_rights_are_granted() {
 
 #[test]
 fn every_role_is_bound_to_the_exporter() {
-    let all: Vec<Value> = [EXPORTER, MACHINES]
+    let all: Vec<Value> = [EXPORTER, MACHINES, CONDITION]
         .iter()
         .flat_map(|text| documents(text).unwrap())
         .collect();

@@ -236,7 +236,7 @@ async fn contradictions_are_found_live() {
     let pod = format!("{}-0", acme.name());
     // F19: the pod runs elsewhere, the endpoint stays.
     api.edit("pods", ("kura", &pod), |o| {
-        o["spec"]["nodeName"] = "node-2".into()
+        o["spec"]["nodeName"] = "node-2".into();
     });
     watching
         .until("F19", |r| {
@@ -248,7 +248,7 @@ async fn contradictions_are_found_live() {
         })
         .await;
     api.edit("pods", ("kura", &pod), |o| {
-        o["spec"]["nodeName"] = "node-1".into()
+        o["spec"]["nodeName"] = "node-1".into();
     });
     watching
         .until("F19's end", |r| r.diagnoses.is_empty())
@@ -296,7 +296,7 @@ async fn contradictions_are_found_live() {
         .await;
     // F26: a node that nothing is bound to.
     api.edit("nodes", ("", "node-2"), |o| {
-        o["spec"]["providerID"] = Value::Null
+        o["spec"]["providerID"] = Value::Null;
     });
     watching
         .until("F26", |r| told(r, "node-2", &["spec.providerID"]))

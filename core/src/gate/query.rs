@@ -156,6 +156,7 @@ pub fn reason(text: &str) -> Option<&str> {
 impl Query {
     /// What is asked, in one canonical form: questions that must always get the same answer from
     /// the same view have the same. How it is delivered (`wait`, `strict`) is no part of it.
+    #[must_use]
     pub fn condition(&self) -> Self {
         let mut asked = self.clone();
         asked.selector.accounts.sort();

@@ -162,9 +162,9 @@ impl State {
         {
             return Worst::Critical;
         }
-        let seen = |t: &Target| {
-            t.excuse.is_some() || matches!(t.verdict.as_str(), "up" | "degraded" | "suspect")
-        };
+        // Suspect lasts a second: it is neither well nor confirmed.
+        let seen =
+            |t: &Target| t.excuse.is_some() || matches!(t.verdict.as_str(), "up" | "degraded");
         let sighted = self.vantages.iter().any(|v| v.is_client() && v.reporting);
         let well = sighted
             && !self.targets.is_empty()

@@ -25,6 +25,7 @@ async fn every_answer_is_hardened_and_live_and_ready_say_so() {
         "/vantages/host/mini-1",
         "/runbooks",
         "/runbooks/PNNodeUnreachable",
+        "/runbooks/PNNodeUnreachable.md",
         "/assets/page.css",
         "/assets/page.js",
         "/assets/icon.svg",

@@ -56,7 +56,8 @@ pub(super) async fn list() -> Answer<String> {
 
 /// `GET /runbooks/ALERT`.
 pub(super) async fn one(Path(name): Path<String>) -> Result<Answer<String>, Refusal> {
-    let Some(alert) = Alert::from_label(&name) else {
+    // With and without the ending: `runbook_url` of rules and pages names the file.
+    let Some(alert) = Alert::from_label(name.strip_suffix(".md").unwrap_or(&name)) else {
         let name: String = name.chars().take(80).collect();
         return Err(Refusal::new(
             StatusCode::NOT_FOUND,

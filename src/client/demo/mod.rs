@@ -94,7 +94,7 @@ async fn perform(
     teller: &Teller,
 ) -> Result<(), Failure> {
     let mut news = scene.transitions();
-    teller.say(&format!("page: http://{}/", scene.page()));
+    teller.page(scene.page());
     teller.say("ARP has no meaning on loopback (not applicable); TCP and HTTP are checked");
     teller.say(&format!(
         "accounts: {}; first checks under way …",
@@ -105,9 +105,15 @@ async fn perform(
     teller.say("healthy: every account is reached");
 
     let pause = lasting.map_or(Duration::from_secs(3), |whole| {
-        let acts = u32::try_from(script.acts().len()).unwrap_or(1).max(1);
-        (whole.saturating_sub(SHORTEST) / acts).min(Duration::from_secs(5))
+        // One pause before the first act, and one in each.
+        let pauses = u32::try_from(script.acts().len() + 1).unwrap_or(1);
+        (whole.saturating_sub(SHORTEST) / pauses).min(Duration::from_secs(5))
     });
+    if !script.acts().is_empty() {
+        // Whoever opens the page now sees it calm before it breaks.
+        let calm = Instant::now() + pause;
+        follow(&mut news, &mut ledger, teller, calm, |_| false).await?;
+    }
     for act in script.acts() {
         teller.breaking(*act, scene.account_of(*act));
         ledger.broken(*act, scene.account_of(*act));

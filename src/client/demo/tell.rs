@@ -33,6 +33,16 @@ impl Teller {
         }
     }
 
+    /// Where the page is.
+    pub(super) fn page(&self, address: std::net::SocketAddr) {
+        let url = format!("http://{address}/");
+        if self.json {
+            Self::line(&json!({ "event": "page", "url": url }).to_string());
+        } else {
+            Self::line(&format!("page: {url}"));
+        }
+    }
+
     pub(super) fn breaking(&self, act: Act, account: &str) {
         self.deed(
             "break",

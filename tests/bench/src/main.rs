@@ -1,0 +1,26 @@
+//! `pnwatch-bench`: measurements of the command `pnwatch` as it ships, on this machine.
+//!
+//! The figures of docs/performance.md come from here. Nothing is judged: tests do that.
+
+mod footprint;
+mod once;
+mod process;
+
+use clap::Parser;
+
+/// Measurements of pnwatch as it ships.
+#[derive(Debug, Parser)]
+#[command(name = "pnwatch-bench", version)]
+enum Command {
+    /// CPU and memory of prober and exporter with many targets on loopback
+    Footprint(footprint::Args),
+    /// What `pnwatch once` costs a job, beside a bare connect
+    Once(once::Args),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Command::parse() {
+        Command::Footprint(args) => footprint::run(&args),
+        Command::Once(args) => once::run(&args),
+    }
+}

@@ -127,6 +127,14 @@ struct Silence {
 
 impl Silence {
     fn step(&mut self, start: Tick, reached: bool, limits: &Limits) {
+        if self.newest.is_some_and(|newest| start.since(newest) > limits.stale) {
+            // Nothing was known in between: what was missing then is no news of now.
+            *self = Self {
+                last_success: self.last_success,
+                newest: self.newest,
+                ..Self::default()
+            };
+        }
         self.newest = self.newest.max(Some(start));
         if reached {
             self.last_success = self.last_success.max(Some(start));

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::Diagnosis;
 use super::scope::{Blamed, Case, Extent};
-use super::symptom::{LinkSign, Reach, link_word};
+use super::symptom::{LinkSign, Reach, SETTLE, link_word};
 use super::table::{self, HostSigns, Named, VmSigns};
 use super::{repair, text};
 use crate::board::{Path, Tally};
@@ -75,6 +75,9 @@ pub(super) fn by_comparison(case: &Case<'_>, blamed: &mut Blamed, found: &mut Ve
         let Some(since) = onsets.filter_map(|(_, t)| t.onset).min() else {
             continue;
         };
+        if is_settling(case, &own, since) {
+            continue;
+        }
         let arp = own_reach(case, &own, Layer::Arp, &missed_arp, (since, false));
         // A connection takes longer to be missed than ARP: its quiet proves nothing yet.
         let told = arp == Reach::Nobody;
@@ -180,6 +183,20 @@ pub(super) fn by_vms(case: &Case<'_>, blamed: &mut Blamed, found: &mut Vec<Diagn
             finish(case, diagnosis, &host, blamed, found);
         }
     }
+}
+
+/// Whether the host has only just come back from what its misses began with: connections
+/// under way, and their slower pace, follow link and ARP by seconds.
+fn is_settling(case: &Case<'_>, own: &Vantage, onset: Tick) -> bool {
+    let link = case.board.vantages().get(own).and_then(|s| s.link.as_ref());
+    let link = link.map(|(_, since)| *since);
+    let arp = subjects(case, Layer::Arp)
+        .iter()
+        .filter_map(|s| case.board.path(own, s, Layer::Arp)?.state.recovered_at())
+        .max();
+    link.into_iter()
+        .chain(arp)
+        .any(|back| onset < back && case.now.tick.since(back) < SETTLE)
 }
 
 /// Hosts of vantages that miss anything and for which `counts` holds.

@@ -139,6 +139,16 @@ pub fn wanted(fault: &Injected, world: &World) -> Wanted {
         within,
         silent: faults.is_empty(),
     };
+    // All ports of a node that has one are that one account's.
+    if let (Row::F30, Some(node)) = (fault.row, fault.target.node()) {
+        let mut of_node = world.inventory.targets_of(node);
+        if let (Some((_, only)), None) = (of_node.next(), of_node.next()) {
+            wanted.blame = Blame::Account;
+            wanted.subject = only.account.to_string();
+            wanted.faults = &[Fault::AccountUnreachable];
+        }
+        wanted.silent = world.inventory.targets_of(node).next().is_none();
+    }
     // VMs that do not exist cannot be felt.
     let no_vms = !world.vantages.iter().any(|v| matches!(v, Vantage::Vm(..)));
     wanted.silent |= no_vms && matches!(fault.row, Row::F3 | Row::F7);

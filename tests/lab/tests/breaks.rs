@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::{ARPING, PATIENCE, SILENCE, arp, connects};
 use jiff::Timestamp;
-use pnwatch_lab::command::require_all;
+use pnwatch_lab::command::{IP, require_all};
 use pnwatch_lab::faults::fault;
 use pnwatch_lab::http;
 use pnwatch_lab::lab::{Lab, LabOptions};
@@ -129,6 +129,7 @@ fn every_fault_breaks_what_it_says_and_heals() {
     own_dials(&mut lab);
     blip(&mut lab);
     flush(&mut lab);
+    loss(&mut lab);
     lab.processes.check_all().unwrap();
     let mut arrived = lab.monitoring.webhook.since(0);
     arrived.retain(|notification| notification.receiver != "dead-mans-switch");
@@ -200,6 +201,33 @@ fn flush(lab: &mut Lab) {
     };
     let away = set.at.duration_since(gone.at).as_millis();
     assert!((80..200).contains(&away), "away for {away} ms");
+    (fault.heal)(lab).unwrap();
+    assert_eq!(view(lab), HEALTHY);
+}
+
+/// Some packets of the lossy host are lost, and it still gets through.
+fn loss(lab: &mut Lab) {
+    let fault = fault("loss5").unwrap();
+    (fault.inject)(lab).unwrap();
+    let host = &lab.network.hosts[1].namespace;
+    let tries = 60;
+    // A lost SYN is sent again after a second.
+    let reached = (0..tries)
+        .filter(|_| connects(host, NODE_ADDRESS, PODS[0].node_port, PATIENCE))
+        .count();
+    assert!(reached > tries * 9 / 10, "{reached} of {tries}");
+    let switch = lab.network.switch.name();
+    let words = [
+        "netns", "exec", switch, "nft", "list", "table", "bridge", "lab_loss",
+    ];
+    let rules = IP.run(words, "").unwrap();
+    let dropped: u32 = rules
+        .split("counter packets ")
+        .skip(1)
+        .filter_map(|rest| rest.split_whitespace().next()?.parse::<u32>().ok())
+        .sum();
+    // Without any loss among some 300 packets: one run in millions.
+    assert!(dropped > 0, "{rules}");
     (fault.heal)(lab).unwrap();
     assert_eq!(view(lab), HEALTHY);
 }

@@ -60,8 +60,8 @@ pub(super) fn lose_packets(lab: &mut Lab) -> Result<Timestamp> {
     let since = Timestamp::now();
     lab.network.switch.nft(&format!(
         "table bridge lab_loss {{\n  chain c {{\n    type filter hook forward priority 0;\n\
-         \x20   iifname \"{port}\" numgen random mod 100 < 5 drop\n\
-         \x20   oifname \"{port}\" numgen random mod 100 < 5 drop\n  }}\n}}\n"
+         \x20   iifname \"{port}\" numgen random mod 100 < 5 counter drop\n\
+         \x20   oifname \"{port}\" numgen random mod 100 < 5 counter drop\n  }}\n}}\n"
     ))?;
     Ok(since)
 }

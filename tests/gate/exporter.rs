@@ -1,5 +1,6 @@
 //! `pnwatch serve` as a child on free ports of loopback, and reports to it.
 
+use std::fmt::Write as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -46,7 +47,12 @@ impl Exporter {
         for host in HOSTS {
             let file = dir.path().join(host.replace('/', "-"));
             std::fs::write(&file, token(host)).unwrap();
-            tokens += &format!("    - {{ vantage: {host}, file: {} }}\n", file.display());
+            writeln!(
+                tokens,
+                "    - {{ vantage: {host}, file: {} }}",
+                file.display()
+            )
+            .unwrap();
         }
         let config = format!(
             "cluster: staging\nlog: {{ format: json }}\nserve:\n  inventory: {{ file: {} }}\n  listen: {{ ingest: \

@@ -249,15 +249,14 @@ pub(super) fn read(response: &Response) -> End {
                 measured: data.measured,
             })
         }
-        (200, None) => no_gate(),
         (400, _) => End::misused(code::USAGE, refused),
         (401 | 403, _) => End::misused(
             code::CONFIG,
             format!("the exporter does not know us: {refused}; look at --token-file"),
         ),
-        (404, _) => no_gate(),
         (421, _) => End::misused(code::CONFIG, refused),
         (408 | 429 | 500.., _) => End::misused(code::UNAVAILABLE, refused),
+        // 404 and redirects among them: a token must not travel.
         _ => no_gate(),
     }
 }

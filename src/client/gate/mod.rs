@@ -28,7 +28,7 @@ use super::monitor::{base, clean, runtime};
 /// How long an overridden gate waits for the monitor's word.
 const OVERRIDE_PATIENCE: Duration = Duration::from_secs(3);
 /// The longest wait in all.
-const MAX_TIMEOUT: Duration = Duration::from_secs(6 * 3600);
+const MAX_TIMEOUT: Duration = Duration::from_hours(6);
 
 /// How the answer is told on standard output.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]

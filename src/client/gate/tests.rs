@@ -6,7 +6,7 @@ use super::*;
 fn response(status: u16, body: &str) -> pnwatch_edge::http::Response {
     pnwatch_edge::http::Response {
         status,
-        headers: Default::default(),
+        headers: pnwatch_edge::http::Request::get("").headers,
         body: body.as_bytes().to_vec().into(),
     }
 }
@@ -172,7 +172,7 @@ fn an_override_is_loud_and_zero() {
 
 #[test]
 fn durations_and_reasons_of_the_command_line() {
-    assert_eq!(timeout("5m"), Ok(Duration::from_secs(300)));
+    assert_eq!(timeout("5m"), Ok(Duration::from_mins(5)));
     for bad in ["5", "", "7h", "-1s"] {
         assert!(timeout(bad).is_err(), "{bad}");
     }

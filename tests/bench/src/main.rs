@@ -3,6 +3,7 @@
 //! The figures of docs/performance.md come from here. Nothing is judged: tests do that.
 
 mod footprint;
+mod gate;
 mod once;
 mod process;
 
@@ -14,6 +15,8 @@ use clap::Parser;
 enum Command {
     /// CPU and memory of prober and exporter with many targets on loopback
     Footprint(footprint::Args),
+    /// Many questions that wait for the gate
+    Gate(gate::Args),
     /// What `pnwatch once` costs a job, beside a bare connect
     Once(once::Args),
 }
@@ -21,6 +24,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Footprint(args) => footprint::run(&args),
+        Command::Gate(args) => gate::run(&args),
         Command::Once(args) => once::run(&args),
     }
 }

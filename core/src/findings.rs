@@ -15,9 +15,9 @@ use crate::time::{Now, Tick};
 /// Most closed findings remembered.
 pub const MAX_CLOSED: usize = 200;
 /// The longest hold-down.
-pub const MAX_HOLD_DOWN: Duration = Duration::from_secs(300);
+pub const MAX_HOLD_DOWN: Duration = Duration::from_mins(5);
 /// Time without relapse after which hold-down starts small again.
-const FORGIVEN_AFTER: Duration = Duration::from_secs(600);
+const FORGIVEN_AFTER: Duration = Duration::from_mins(10);
 
 /// What the evidence says of an open finding that no diagnosis names now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -164,7 +164,9 @@ impl Plan {
         // A plan of plain strings and numbers always serializes.
         let bytes = serde_json::to_vec(&bare).unwrap_or_default();
         let digest = Sha256::digest(&bytes);
-        PlanId(digest.iter().take(8).map(|b| format!("{b:02x}")).collect())
+        let mut start = [0; 8];
+        start.copy_from_slice(&digest[..8]);
+        PlanId(format!("{:016x}", u64::from_be_bytes(start)))
     }
 
     /// Whether the plan may be used by `vantage` of `cluster`.

@@ -6,7 +6,7 @@ use core::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The machine's own time in nanoseconds, counting through suspend
-/// (`CLOCK_BOOTTIME`, clock_gettime(2)). Comparable only within one boot of one machine.
+/// (`CLOCK_BOOTTIME`, `clock_gettime(2)`). Comparable only within one boot of one machine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
 pub struct Tick(u64);
 

@@ -190,12 +190,15 @@ pub(super) fn by_vms(case: &Case<'_>, blamed: &mut Blamed, found: &mut Vec<Diagn
 fn is_settling(case: &Case<'_>, own: &Vantage, onset: Tick) -> bool {
     let link = case.board.vantages().get(own).and_then(|s| s.link.as_ref());
     let link = link.map(|(_, since)| *since);
-    let arp = subjects(case, Layer::Arp)
-        .iter()
-        .filter_map(|s| case.board.path(own, s, Layer::Arp)?.state.recovered_at())
-        .max();
+    let back = |layer| {
+        subjects(case, layer)
+            .iter()
+            .filter_map(|s| case.board.path(own, s, layer)?.state.recovered_at())
+            .max()
+    };
     link.into_iter()
-        .chain(arp)
+        .chain(back(Layer::Arp))
+        .chain(back(Layer::Tcp))
         .any(|back| onset < back && case.now.tick.since(back) < SETTLE)
 }
 
@@ -251,7 +254,7 @@ fn finish(
     found.push(diagnosis);
 }
 
-fn subjects<'a>(case: &'a Case<'_>, layer: Layer) -> Vec<Subject> {
+fn subjects(case: &Case<'_>, layer: Layer) -> Vec<Subject> {
     let nodes = case.inventory.nodes.keys().cloned().map(Subject::Node);
     match layer {
         Layer::Arp => nodes

@@ -20,6 +20,10 @@ pub fn shell_quoted(text: &str) -> String {
     }
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "every arm of the tables below is an Option; so each row stays one call"
+)]
 fn repair(place: String, command: Option<String>, text: &str) -> Option<Repair> {
     Some(Repair {
         place,

@@ -34,9 +34,9 @@ impl Default for Patience {
             link_hold: Duration::from_millis(500),
             naming_wait: Duration::from_millis(500),
             vantage_silent_after: Duration::from_secs(15),
-            stopping_grace: Duration::from_secs(120),
+            stopping_grace: Duration::from_mins(2),
             drain_excuse: Duration::from_secs(280),
-            blind_critical_after: Duration::from_secs(600),
+            blind_critical_after: Duration::from_mins(10),
         }
     }
 }

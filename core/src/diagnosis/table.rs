@@ -17,6 +17,10 @@ pub struct Named {
     pub confidence: Confidence,
 }
 
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "rows of the table are Options; so each stays one call"
+)]
 const fn named(fault: Fault, severity: Severity, confidence: Confidence) -> Option<Named> {
     Some(Named {
         fault,
@@ -183,7 +187,8 @@ pub fn host(signs: HostSigns) -> Option<Named> {
         }
         (_, Nobody, Nobody | Unknown, _) => critical(Fault::L2Isolated, Medium),
         (_, _, Nobody, _) => critical(Fault::PortFiltered, Medium),
-        (_, _, Some, _) => critical(Fault::PortFiltered, Low),
+        // ARP silent and some connections through: it is coming or going, or ARP alone is lost.
+        (_, All | Some | Unknown, Some, _) => critical(Fault::PortFiltered, Low),
         _ => None,
     }
 }

@@ -29,7 +29,7 @@ fn target(account: &str) -> TargetView {
         witnesses: 2,
         reached_by: 2,
         newest_age: Some(Duration::from_millis(300)),
-        reached_since: Some(NOW.before(Duration::from_secs(60))),
+        reached_since: Some(NOW.before(Duration::from_mins(1))),
     }
 }
 
@@ -48,7 +48,7 @@ fn view(targets: Vec<TargetView>) -> View {
     View {
         cluster: Cluster::new("test").unwrap(),
         at: NOW,
-        started_at: NOW.before(Duration::from_secs(600)),
+        started_at: NOW.before(Duration::from_mins(10)),
         open: Vec::new(),
         closed: Vec::new(),
         nodes: Vec::new(),
@@ -256,7 +256,7 @@ fn the_table_of_answers() {
             "all=1",
             |v| {
                 v.open
-                    .push(finding(Blame::Account, Severity::Critical, &["a"]))
+                    .push(finding(Blame::Account, Severity::Critical, &["a"]));
             },
             Verdict::Closed,
             Some(Rule::Findings),
@@ -266,7 +266,7 @@ fn the_table_of_answers() {
             "all=1",
             |v| {
                 v.open
-                    .push(finding(Blame::Account, Severity::Warning, &["a"]))
+                    .push(finding(Blame::Account, Severity::Warning, &["a"]));
             },
             Verdict::Open,
             None,
@@ -276,7 +276,7 @@ fn the_table_of_answers() {
             "account=b",
             |v| {
                 v.open
-                    .push(finding(Blame::Account, Severity::Critical, &["a"]))
+                    .push(finding(Blame::Account, Severity::Critical, &["a"]));
             },
             Verdict::Open,
             None,
@@ -286,7 +286,7 @@ fn the_table_of_answers() {
             "account=b",
             |v| {
                 v.open
-                    .push(finding(Blame::Network, Severity::Critical, &[]))
+                    .push(finding(Blame::Network, Severity::Critical, &[]));
             },
             Verdict::Closed,
             Some(Rule::Findings),

@@ -1,5 +1,7 @@
 //! Wire v1 against its committed samples, its bounds, and arbitrary bytes.
 
+#![allow(clippy::unwrap_used)] // a test: a fault ends it
+
 use pnwatch_core::link::{DeviceState, HeldAddress, MAX_ADDRESSES};
 use pnwatch_core::outcome::{Blind, Cause, Layer, Outcome};
 use pnwatch_core::wire::{

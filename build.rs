@@ -10,12 +10,21 @@ fn main() {
             println!("cargo:rerun-if-changed={file}");
         }
     }
-    let commit = Command::new("git")
-        .args(["rev-parse", "--short=10", "HEAD"])
-        .output()
+    // An image is built from a folder without .git.
+    println!("cargo:rerun-if-env-changed=PNWATCH_COMMIT");
+    let given = std::env::var("PNWATCH_COMMIT")
         .ok()
-        .filter(|output| output.status.success())
-        .and_then(|output| String::from_utf8(output.stdout).ok());
+        .filter(|given| !given.is_empty());
+    let commit = given.or_else(|| {
+        let output = Command::new("git")
+            .args(["rev-parse", "--short=10", "HEAD"])
+            .output()
+            .ok()?;
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8(output.stdout).ok())?
+    });
     let package = std::env::var("CARGO_PKG_VERSION").unwrap_or_default();
     let version = match commit {
         Some(commit) => format!("{package} ({})", commit.trim()),

@@ -283,7 +283,7 @@ fn say_refused(device: &str, error: &io::Error, blind: Blind) {
             device,
             "cannot open a packet socket: {error}. No ARP checks are made, so layer 2 faults are \
              found later and named less well. Grant the capability NET_RAW: \
-             `setcap cap_net_raw+ep` on the binary, or `capabilities: {{add: [NET_RAW]}}` for the \
+             `setcap cap_net_raw+p` on the binary, or `capabilities: {{add: [NET_RAW]}}` for the \
              container, or run as root"
         );
     } else {

@@ -11,6 +11,7 @@ pub mod connection;
 mod exchange;
 pub mod frame;
 pub mod poller;
+mod privilege;
 pub mod response;
 pub mod socket;
 mod sockets;

@@ -15,6 +15,7 @@ use pnwatch_core::time::Timestamp;
 use socket2::{Domain, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
 use super::cause::{Queued, decode_extended_error};
+use super::privilege::with_net_raw;
 
 /// What the kernel knows of a connection (tcp(7), `TCP_INFO`).
 #[derive(Debug, Clone, Copy)]
@@ -157,7 +158,7 @@ fn arp_only() -> [SockFilter; 4] {
 /// until the filter is in place; binding sets protocol and device.
 pub fn open_arp(index: u32) -> io::Result<Socket> {
     let raw = Type::RAW.nonblocking().cloexec();
-    let socket = Socket::new(Domain::PACKET, raw, Some(0.into()))?;
+    let socket = with_net_raw(|| Socket::new(Domain::PACKET, raw, Some(0.into())))?;
     socket.attach_filter(&arp_only())?;
     set_flag(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS)?;
     socket.bind(&link_address(index)?)?;

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::process::look;
 
 /// How long anything here may take.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// While nothing changes.
 const IDLE: Duration = Duration::from_secs(5);
 const HOSTS: [&str; 2] = ["host/mini-1", "host/mini-2"];

@@ -9,13 +9,15 @@ use pnwatch_core::engine::{Engine, Settings as EngineSettings};
 use pnwatch_core::gate::MAX_WAIT;
 use pnwatch_core::inventory::Inventory;
 use pnwatch_core::name::Cluster;
+use pnwatch_core::slo::Policy;
+use pnwatch_core::wire::Report;
 use pnwatch_edge::clock::SharedClock;
 use pnwatch_edge::config::{Alertmanager, Config, InventorySource, Serve};
 use pnwatch_edge::http::{Client, ClientSettings};
 use pnwatch_edge::listen::{Limits, ListenError, bind, serve_within};
 use pnwatch_edge::shutdown::{Reloads, Shutdown};
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinSet;
 
 use crate::alert::{HashJitter, Jitter, Push, Settings as AlertSettings, Standing};
@@ -25,6 +27,7 @@ use crate::health::{Health, Pulse};
 use crate::ingest::{Ingest, MAX_TAKEN, Plans, Tokens};
 use crate::inventory::Watched;
 use crate::kube::{Live, Reviewer};
+use crate::ledger::{FILE_NAME, Keeper, Ledger, keep};
 use crate::metrics::Metrics;
 use crate::owner::{Handle, Owner};
 use crate::page::Page;
@@ -32,6 +35,8 @@ use crate::tally::Tally;
 
 /// How often token files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long the ledger may take to write its last second.
+const GOODBYE: Duration = Duration::from_secs(6);
 
 /// Runs the exporter of `config` until the shutdown.
 pub async fn run(config: Config, clock: SharedClock, shutdown: Shutdown) -> Result<(), ServeError> {
@@ -63,6 +68,8 @@ pub struct Exporter {
     pushes: Vec<Push>,
     pulses: Vec<Arc<Pulse>>,
     reload: Arc<Notify>,
+    books: (Keeper, Ledger),
+    reports: mpsc::Receiver<Arc<Report>>,
 }
 
 /// Where the inventory comes from.
@@ -137,8 +144,13 @@ impl Exporter {
         let tally = Arc::new(Tally::default());
         tally.inventory_loaded(now.wall);
         let mut pulses = vec![Pulse::new("engine", now.tick)];
-        let engine = Engine::new(inventory, EngineSettings::default(), now);
-        let (owner, handle) = Owner::new(engine, Arc::clone(&clock), Arc::clone(&pulses[0]));
+        // Before anything is served: what was open must be known to the first report.
+        let path = serve.state_dir.as_ref().map(|dir| dir.join(FILE_NAME));
+        let (ledger, restored) = Ledger::open(path.as_deref(), Arc::clone(&clock));
+        let mut engine = Engine::new(inventory, EngineSettings::default(), now);
+        engine.restore(restored.findings);
+        let (mut owner, handle) = Owner::new(engine, Arc::clone(&clock), Arc::clone(&pulses[0]));
+        let reports = owner.tap();
         let mut exporter = Self {
             clock,
             owner,
@@ -150,6 +162,11 @@ impl Exporter {
             listeners,
             pushes: Vec::new(),
             pulses: Vec::new(),
+            books: (
+                Keeper::new(restored.book, Policy::default(), Vec::new()),
+                ledger,
+            ),
+            reports,
             reload: Arc::default(),
             serve,
         };
@@ -320,6 +337,13 @@ impl Exporter {
                 "alertmanager"
             });
         }
+        let books = tokio::spawn(keep(
+            self.books,
+            self.reports,
+            self.engine.clone(),
+            Arc::clone(&self.clock),
+            shutdown.clone(),
+        ));
         let (engine, tally) = (self.engine.clone(), Arc::clone(&self.tally));
         match self.source {
             Source::File(watched) => {
@@ -342,7 +366,12 @@ impl Exporter {
         });
         // Only the tasks may hold handles: the engine's queue closes when they are gone.
         drop(self.engine);
-        supervise(listening, tasks, shutdown).await
+        let ended = supervise(listening, tasks, shutdown).await;
+        // The last second is written before the process ends; an error elsewhere ends it too.
+        if tokio::time::timeout(GOODBYE, books).await.is_err() {
+            tracing::warn!("the ledger did not finish in time");
+        }
+        ended
     }
 }
 

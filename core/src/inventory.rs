@@ -56,6 +56,10 @@ pub struct AccountTarget {
     /// Why failures of it are excused, until when: set by discovery, never by hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub excuse: Option<Excuse>,
+    /// Where the pod behind it tells its metrics, over another way than the PN; the monitor's
+    /// own business, in no plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<String>,
 }
 
 fn nodeport() -> TargetKind {

@@ -135,8 +135,9 @@ impl Plan {
             .targets
             .values()
             .map(|t| AccountTarget {
-                // The excuse is the exporter's business; in the plan it would only churn the id.
+                // The exporter's business; in the plan they would only churn the id.
                 excuse: None,
+                metrics: None,
                 ..t.clone()
             })
             .collect();

@@ -24,6 +24,7 @@ fn target(account: &str) -> TargetView {
             address: Ipv4Addr::LOCALHOST,
             port: 30815,
             excuse: None,
+            metrics: None,
         },
         verdict: path::Verdict::Up,
         witnesses: 2,

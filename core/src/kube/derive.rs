@@ -115,6 +115,7 @@ fn target(
         address,
         port: view::port(instance)?,
         excuse: excuses.of_instance(instance, pod, marks),
+        metrics: None,
     })
 }
 
@@ -227,6 +228,7 @@ fn of_service(
             address: objects.pn_address(node)?,
             port,
             excuse: None,
+            metrics: None,
         })
     };
     let mut targets: Vec<AccountTarget> = homes.iter().filter_map(on).collect();

@@ -46,6 +46,15 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
             secret(&at("token_file"), manager.token_file.as_deref(), &mut found);
             authority(&at("ca_file"), manager.ca_file.as_deref(), &mut found);
         }
+        if let Some(prometheus) = &serve.traffic.prometheus {
+            let at = |key: &str| format!("serve.traffic.prometheus.{key}");
+            secret(
+                &at("token_file"),
+                prometheus.token_file.as_deref(),
+                &mut found,
+            );
+            authority(&at("ca_file"), prometheus.ca_file.as_deref(), &mut found);
+        }
         directory("serve.state_dir", serve.state_dir.as_deref(), &mut found);
     }
     found

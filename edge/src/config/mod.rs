@@ -24,8 +24,10 @@ mod probe;
 mod problem;
 mod section;
 mod serve;
+mod slo;
 mod suggest;
 mod top;
+mod traffic;
 mod tree;
 mod value;
 
@@ -35,7 +37,9 @@ pub use self::load::{ConfigError, Loaded, Warning, check, load, parse};
 pub use self::probe::{ExporterEndpoint, Probe};
 pub use self::problem::{Problem, Severity};
 pub use self::serve::{Alertmanager, InventorySource, Listen, Serve, TokenBinding};
+pub use self::slo::Slo;
 pub use self::top::{Config, Log, LogFormat, LogLevel};
+pub use self::traffic::{DemandQuery, PrometheusSource, Traffic, TrafficSource};
 pub use self::value::BaseUrl;
 
 /// A complete commented configuration. A `#` in the first column directly before a key or its

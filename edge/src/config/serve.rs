@@ -10,6 +10,8 @@ use pnwatch_core::plan::Pace;
 
 use super::kubernetes::Kubernetes;
 use super::section::{FromSection, Section};
+use super::slo::Slo;
+use super::traffic::Traffic;
 use super::value::BaseUrl;
 
 /// The exporter's settings.
@@ -27,6 +29,10 @@ pub struct Serve {
     pub state_dir: Option<PathBuf>,
     /// How often probers check.
     pub pace: Pace,
+    /// The cache pods' own traffic.
+    pub traffic: Traffic,
+    /// What is promised.
+    pub slo: Slo,
 }
 
 /// The exporter's listeners.
@@ -83,6 +89,8 @@ impl FromSection for Serve {
         let alertmanager = section.optional("alertmanager");
         let state_dir = section.optional("state_dir");
         let pace = section.or("pace", Pace::default());
+        let traffic = section.or("traffic", Traffic::default());
+        let slo = section.or("slo", Slo::default());
         Some(Self {
             listen,
             inventory: inventory?,
@@ -90,6 +98,8 @@ impl FromSection for Serve {
             alertmanager,
             state_dir,
             pace,
+            traffic,
+            slo,
         })
     }
 }
@@ -180,17 +190,7 @@ impl FromSection for Alertmanager {
         let timeout = between(section, "timeout", 5, 1, 60);
         let token_file = section.optional("token_file");
         let ca_file = section.optional("ca_file");
-        let headers: BTreeMap<String, String> = section.or("headers", BTreeMap::new());
-        if let Some(name) = headers.iter().find_map(|(name, value)| {
-            let usable = http::HeaderName::try_from(name).is_ok()
-                && http::HeaderValue::try_from(value).is_ok();
-            (!usable).then_some(name)
-        }) {
-            section.refuse(
-                "headers",
-                format!("{name:?} and its value do not make an HTTP header; use letters, digits and `-` in the name, one line of text as the value"),
-            );
-        }
+        let headers = headers(section);
         Some(Self {
             urls: urls?,
             resend,
@@ -202,8 +202,24 @@ impl FromSection for Alertmanager {
     }
 }
 
+/// More request headers.
+pub(super) fn headers(section: &mut Section<'_>) -> BTreeMap<String, String> {
+    let headers: BTreeMap<String, String> = section.or("headers", BTreeMap::new());
+    if let Some(name) = headers.iter().find_map(|(name, value)| {
+        let usable =
+            http::HeaderName::try_from(name).is_ok() && http::HeaderValue::try_from(value).is_ok();
+        (!usable).then_some(name)
+    }) {
+        section.refuse(
+            "headers",
+            format!("{name:?} and its value do not make an HTTP header; use letters, digits and `-` in the name, one line of text as the value"),
+        );
+    }
+    headers
+}
+
 /// A duration in whole seconds with a default and limits.
-fn between(
+pub(super) fn between(
     section: &mut Section<'_>,
     key: &'static str,
     default_s: u64,

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::environment::Environment;
 use super::load::parse_all;
 use super::tree::{Node, Value};
-use super::{DEFAULT, Listen, check, load};
+use super::{DEFAULT, Listen, Slo, Traffic, check, load};
 
 /// The printed default with its switched-off settings on and its files in `dir`.
 fn switched_on(dir: &Path) -> String {
@@ -48,6 +48,7 @@ fn the_printed_default_passes_with_every_setting_on() {
         ("inventory.yaml", "inventory.yaml"),
         ("token", "token"),
         ("alertmanager-token", "token"),
+        ("prometheus-token", "token"),
         ("ca.pem", "ca.pem"),
         ("kubeconfig", "token"),
     ] {
@@ -67,6 +68,14 @@ fn the_printed_default_passes_with_every_setting_on() {
     let serve = load(&path).unwrap().config.serve.unwrap();
     assert_eq!(serve.pace, pnwatch_core::plan::Pace::default());
     assert_eq!(serve.listen, Listen::default());
+    assert_eq!(serve.slo.policy, Slo::default().policy);
+    let (shown, default) = (serve.traffic, Traffic::default());
+    assert_eq!(
+        (shown.source, shown.interval),
+        (default.source, default.interval)
+    );
+    assert_eq!((shown.window, shown.names), (default.window, default.names));
+    assert_eq!(shown.dispatch_after, default.dispatch_after);
 }
 
 #[test]
@@ -77,6 +86,7 @@ fn the_printed_default_holds_every_known_key_and_no_other() {
     written(&Node::parse(&text).unwrap(), "", &mut keys);
     // The header's name is the user's own.
     keys.remove("serve.alertmanager.headers.X-Scope-OrgID");
+    keys.remove("serve.traffic.prometheus.headers.X-Scope-OrgID");
     assert!(keys.len() > 40, "{keys:?}");
     assert_eq!(keys, findings.known);
 }

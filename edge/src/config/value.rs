@@ -15,7 +15,7 @@ use super::tree::{Node, Value};
 /// Longest accepted list in a configuration.
 const MAX_LIST: usize = 10_000;
 
-fn text<'a>(
+pub(super) fn text<'a>(
     node: &'a Node,
     place: &Place,
     findings: &mut Findings,

@@ -17,7 +17,7 @@ use pnwatch_core::name::Cluster;
 use pnwatch_core::plan::Pace;
 use pnwatch_edge::clock::{Clock as _, SystemClock};
 use pnwatch_edge::config::{
-    Alertmanager, BaseUrl, Config, InventorySource, Listen, Log, Serve, TokenBinding,
+    Alertmanager, BaseUrl, Config, InventorySource, Listen, Log, Serve, Slo, TokenBinding, Traffic,
 };
 use pnwatch_edge::http::{Client, ClientSettings, Request, Response};
 use pnwatch_edge::shutdown::{Shutdown, Trigger};
@@ -92,6 +92,8 @@ impl Setup {
                 alertmanager: None,
                 state_dir: None,
                 pace: Pace::default(),
+                traffic: Traffic::default(),
+                slo: Slo::default(),
             }),
         };
         Self { dir, config }

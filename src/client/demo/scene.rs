@@ -16,7 +16,8 @@ use pnwatch_core::plan::Pace;
 use pnwatch_core::subject::TargetKind;
 use pnwatch_edge::clock::SystemClock;
 use pnwatch_edge::config::{
-    BaseUrl, Config, ExporterEndpoint, InventorySource, Listen, Log, Probe, Serve, TokenBinding,
+    BaseUrl, Config, ExporterEndpoint, InventorySource, Listen, Log, Probe, Serve, Slo,
+    TokenBinding, Traffic,
 };
 use pnwatch_edge::shutdown::{Shutdown, Trigger};
 use pnwatch_exporter::Exporter;
@@ -223,6 +224,8 @@ fn serve(port: u16, inventory: PathBuf, token: &std::path::Path, host: &Vantage)
         alertmanager: None,
         state_dir: None,
         pace: Pace::default(),
+        traffic: Traffic::default(),
+        slo: Slo::default(),
     }
 }
 
@@ -276,6 +279,7 @@ fn write_files(
             address: Ipv4Addr::LOCALHOST,
             port: standin.address().port(),
             excuse: None,
+            metrics: None,
         });
     }
     let inventory = InventoryFile {

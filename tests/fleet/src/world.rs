@@ -142,6 +142,7 @@ impl World {
                 address: address(0, 1 + n as u8),
                 port: 30_000 + a,
                 excuse: None,
+                metrics: None,
             };
             inventory.targets.insert(target.subject(), target);
         }

@@ -102,6 +102,8 @@ pub struct PathView {
     pub key: PathKey,
     /// Its verdict.
     pub verdict: Verdict,
+    /// Start of the first miss, while it is down.
+    pub down_since: Option<Timestamp>,
     /// What the last check saw.
     pub last_outcome: Option<Outcome>,
     /// Age of the newest evidence.

@@ -32,11 +32,22 @@ fn silences(fault: Fault) -> bool {
     )
 }
 
+/// A fault that is told from counters or budgets: no check misses anything for it.
+fn misses_nothing(fault: Fault) -> bool {
+    matches!(
+        fault,
+        Fault::BudgetBurn | Fault::TrafficSilent | Fault::Shedding
+    )
+}
+
 /// What the open findings explain.
 pub(super) fn by_open(findings: &Findings, inventory: &Inventory) -> Blamed {
     let mut blamed = Blamed::default();
     for (finding, clear) in findings.open_with_clear() {
         let extent = clear.map_or(Extent::All, Extent::Before);
+        if misses_nothing(finding.fault) {
+            continue;
+        }
         if finding.identity.blame == Blame::Account {
             if let Some(account) = &finding.account {
                 blamed.accounts.insert(account.clone(), extent);

@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::Engine;
+use crate::board::Path;
 use crate::finding::Finding;
 use crate::name::Vantage;
 use crate::outcome::Layer;
 use crate::path::Verdict;
-use crate::subject::Subject;
+use crate::subject::{PathKey, Subject};
 use crate::time::{Now, Tick};
 use crate::view::{NodeView, PathView, TargetView, VantageView, View};
 
@@ -27,7 +28,7 @@ impl Engine {
             nodes: self.node_views(now.tick),
             targets: self.target_views(now),
             vantages: self.vantage_views(now),
-            paths: self.path_views(now.tick),
+            paths: self.path_views(now),
         }
     }
 
@@ -112,22 +113,25 @@ impl Engine {
             .collect()
     }
 
-    fn path_views(&self, now: Tick) -> Vec<PathView> {
-        self.board
-            .paths()
-            .map(|(key, path)| PathView {
-                verdict: if self.board.is_reporting(&key.vantage, now) {
-                    path.state.verdict_at(now, &self.settings.limits)
-                } else {
-                    Verdict::Unknown
-                },
+    fn path_views(&self, now: Now) -> Vec<PathView> {
+        let view = |(key, path): (PathKey, &Path)| {
+            let verdict = if self.board.is_reporting(&key.vantage, now.tick) {
+                path.state.verdict_at(now.tick, &self.settings.limits)
+            } else {
+                Verdict::Unknown
+            };
+            let since = path.state.missing_since().map(|since| now.wall_at(since));
+            PathView {
+                verdict,
+                down_since: since.filter(|_| verdict == Verdict::Down),
                 last_outcome: path.state.last().map(|l| l.outcome),
-                newest_age: path.state.newest().map(|newest| now.since(newest)),
+                newest_age: path.state.newest().map(|newest| now.tick.since(newest)),
                 mac: path.mac,
                 rtt_us: path.rtt_us,
                 key,
-            })
-            .collect()
+            }
+        };
+        self.board.paths().map(view).collect()
     }
 }
 

@@ -44,6 +44,8 @@ pub enum Unit {
     Bytes,
     /// Bytes per second.
     BytesPerSecond,
+    /// A share, or how many times.
+    Ratio,
 }
 
 impl Unit {
@@ -57,6 +59,7 @@ impl Unit {
             Self::Time => "unix seconds",
             Self::Bytes => "bytes",
             Self::BytesPerSecond => "bytes/second",
+            Self::Ratio => "ratio",
         }
     }
 }
@@ -121,11 +124,11 @@ metrics! {
         "Round trips by the kernel's clock, which a starved prober cannot distort.";
     PATHS = "pnwatch_paths" Gauge Count []
         "Paths that have evidence.";
-    PATH_STATE = "pnwatch_path_state" Gauge State ["vantage", "account", "instance", "kind", "node", "layer"]
+    PATH_STATE = "pnwatch_path_state" Gauge State ["vantage", "account", "kura_instance", "kind", "node", "layer"]
         "One vantage's view of one target: 0 unknown, 1 up, 2 degraded, 3 suspect, 4 down; left out above 5000 paths.";
-    TARGET_EXPECTED = "pnwatch_target_expected" Gauge Flag ["account", "instance", "kind", "node"]
+    TARGET_EXPECTED = "pnwatch_target_expected" Gauge Flag ["account", "kura_instance", "kind", "node"]
         "1 for every account target of the inventory.";
-    TARGET_STATE = "pnwatch_target_state" Gauge State ["account", "instance", "kind", "node"]
+    TARGET_STATE = "pnwatch_target_state" Gauge State ["account", "kura_instance", "kind", "node"]
         "What client vantages find of an account target: 0 unknown, 1 up, 2 degraded, 3 suspect, 4 down.";
     NODE_STATE = "pnwatch_node_state" Gauge State ["node"]
         "What client vantages find of a node's PN address: 0 unknown, 1 up, 2 degraded, 3 suspect, 4 down.";
@@ -133,6 +136,20 @@ metrics! {
         "1 for every open finding.";
     FINDINGS_OPEN = "pnwatch_findings_open" Gauge Count ["blame", "severity"]
         "Open findings; always there, also at 0.";
+    TRAFFIC_VERDICT = "pnwatch_traffic_verdict" Gauge Flag ["account", "verdict"]
+        "1 for the verdict on the public traffic of the account's pods, 0 for the others; two can be 1 where an account has two instances.";
+    SLO_OBJECTIVE = "pnwatch_slo_objective_ratio" Gauge Ratio ["slo"]
+        "Share of good checks that is promised.";
+    SLO_BURN_RATE = "pnwatch_slo_burn_rate" Gauge Ratio ["account", "vantage_kind", "slo", "window"]
+        "How many times too fast bad checks that no finding explains spend the error budget; absent where too few were measured.";
+    SLO_BUDGET_REMAINING = "pnwatch_slo_error_budget_remaining_ratio" Gauge Ratio ["account", "vantage_kind", "slo"]
+        "What is left of the period's error budget, explained checks included; negative where it is overspent.";
+    LEDGER_LAST_SUCCESS = "pnwatch_ledger_last_success_timestamp_seconds" Gauge Time []
+        "When budgets and open findings were last written to disk; 0 before the first.";
+    LEDGER_WRITES = "pnwatch_ledger_writes_total" Counter Count ["result"]
+        "Transactions of the ledger.";
+    LEDGER_VOLATILE = "pnwatch_ledger_volatile" Gauge Flag []
+        "1 while budgets and open findings are in memory alone and would not survive a restart.";
     VANTAGE_EXPECTED = "pnwatch_vantage_expected" Gauge Flag ["vantage", "vantage_kind"]
         "1 for every vantage of the inventory.";
     VANTAGE_REPORTING = "pnwatch_vantage_reporting" Gauge Flag ["vantage", "vantage_kind"]
@@ -216,7 +233,7 @@ mod tests {
                 Unit::Seconds | Unit::Time => assert!(name.ends_with("_seconds"), "{name}"),
                 Unit::BytesPerSecond => assert!(name.ends_with("_bytes_per_second"), "{name}"),
                 Unit::Bytes => assert!(name.ends_with("_bytes_total"), "{name}"),
-                Unit::Count | Unit::Flag | Unit::State => {}
+                Unit::Count | Unit::Flag | Unit::State | Unit::Ratio => {}
             }
         }
         assert!(DURATION_BUCKETS.is_sorted());

@@ -31,9 +31,12 @@ pub enum ServeError {
     /// The Alertmanager client cannot be built.
     #[error("serve.alertmanager: {0}")]
     Client(#[from] ClientError),
-    /// A header for Alertmanager cannot be sent.
-    #[error("serve.alertmanager.headers: {0:?} cannot be sent; use letters, digits and `-`")]
-    Header(String),
+    /// The client that asks for traffic cannot be built.
+    #[error("serve.traffic: {0}")]
+    Traffic(#[source] ClientError),
+    /// A header of a section cannot be sent.
+    #[error("{0}.headers: {1:?} cannot be sent; use letters, digits and `-`")]
+    Header(&'static str, String),
     /// The system refuses to tell of signals.
     #[error("cannot listen for SIGHUP: {0}; look at the process's limits")]
     Signals(#[source] std::io::Error),
@@ -55,7 +58,8 @@ impl ServeError {
             | Self::Kubernetes(_)
             | Self::Token(TokenError::Shared { .. })
             | Self::Client(_)
-            | Self::Header(_) => 78,
+            | Self::Traffic(_)
+            | Self::Header(..) => 78,
             Self::Signals(_) => 71,
             Self::Died(_) => 70,
         }

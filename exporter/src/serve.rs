@@ -9,7 +9,6 @@ use pnwatch_core::engine::{Engine, Settings as EngineSettings};
 use pnwatch_core::gate::MAX_WAIT;
 use pnwatch_core::inventory::Inventory;
 use pnwatch_core::name::Cluster;
-use pnwatch_core::slo::Policy;
 use pnwatch_core::wire::Report;
 use pnwatch_edge::clock::SharedClock;
 use pnwatch_edge::config::{Alertmanager, Config, InventorySource, Serve};
@@ -17,7 +16,7 @@ use pnwatch_edge::http::{Client, ClientSettings};
 use pnwatch_edge::listen::{Limits, ListenError, bind, serve_within};
 use pnwatch_edge::shutdown::{Reloads, Shutdown};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::alert::{HashJitter, Jitter, Push, Settings as AlertSettings, Standing};
@@ -26,12 +25,13 @@ use crate::gate::{Gate, MAX_WAITING};
 use crate::health::{Health, Pulse};
 use crate::ingest::{Ingest, MAX_TAKEN, Plans, Tokens};
 use crate::inventory::Watched;
-use crate::kube::{Live, Reviewer};
-use crate::ledger::{FILE_NAME, Keeper, Ledger, keep};
+use crate::kube::{InventorySnapshot, Live, Reviewer};
+use crate::ledger::{Books, FILE_NAME, Keeper, Ledger, Statement, keep};
 use crate::metrics::Metrics;
 use crate::owner::{Handle, Owner};
 use crate::page::Page;
 use crate::tally::Tally;
+use crate::traffic::{Verdicts, Watcher};
 
 /// How often token files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -68,7 +68,9 @@ pub struct Exporter {
     pushes: Vec<Push>,
     pulses: Vec<Arc<Pulse>>,
     reload: Arc<Notify>,
-    books: (Keeper, Ledger),
+    books: Books,
+    statement: watch::Receiver<Arc<Statement>>,
+    watcher: Option<Watcher>,
     reports: mpsc::Receiver<Arc<Report>>,
 }
 
@@ -93,6 +95,14 @@ impl Source {
         let (watched, inventory) =
             Watched::read(file, &config.cluster).map_err(ServeError::Inventory)?;
         Ok((Self::File(watched), inventory))
+    }
+
+    /// The cluster's pods as they come and go.
+    fn pods(&self) -> Option<watch::Receiver<InventorySnapshot>> {
+        match self {
+            Self::File(_) => None,
+            Self::Kubernetes(live) => Some(live.readings()),
+        }
     }
 
     fn reviewer(&self) -> Option<Arc<Reviewer>> {
@@ -151,6 +161,11 @@ impl Exporter {
         engine.restore(restored.findings);
         let (mut owner, handle) = Owner::new(engine, Arc::clone(&clock), Arc::clone(&pulses[0]));
         let reports = owner.tap();
+        let slo = serve.slo.clone();
+        let pods = source.pods();
+        let watcher = Watcher::new(&serve.traffic, slo.maintenance.clone(), pods, &clock)?;
+        pulses.extend(watcher.as_ref().map(Watcher::pulse));
+        let (told, statement) = watch::channel(Arc::default());
         let mut exporter = Self {
             clock,
             owner,
@@ -163,9 +178,12 @@ impl Exporter {
             pushes: Vec::new(),
             pulses: Vec::new(),
             books: (
-                Keeper::new(restored.book, Policy::default(), Vec::new()),
+                Keeper::new(restored.book, slo.policy, slo.maintenance.clone()),
                 ledger,
+                told,
             ),
+            statement,
+            watcher,
             reports,
             reload: Arc::default(),
             serve,
@@ -185,7 +203,7 @@ impl Exporter {
     ) -> Result<(), ServeError> {
         let mut headers = Vec::new();
         for (name, value) in &settings.headers {
-            let unsendable = || ServeError::Header(name.clone());
+            let unsendable = || ServeError::Header("serve.alertmanager", name.clone());
             headers.push((
                 HeaderName::try_from(name).map_err(|_| unsendable())?,
                 HeaderValue::try_from(value).map_err(|_| unsendable())?,
@@ -276,10 +294,17 @@ impl Exporter {
             Arc::clone(&self.tally),
             shutdown.clone(),
         );
+        // Without a watcher nothing is ever sent, and no verdict is shown.
+        let verdicts = self
+            .watcher
+            .as_ref()
+            .map_or_else(|| watch::channel(Verdicts::default()).1, Watcher::verdicts);
         let metrics = Metrics {
             engine: self.engine.clone(),
             tally: Arc::clone(&self.tally),
             standings,
+            verdicts,
+            books: self.statement,
         };
         let routers = [
             (
@@ -335,6 +360,13 @@ impl Exporter {
             tasks.spawn(async move {
                 push.run().await;
                 "alertmanager"
+            });
+        }
+        if let Some(watcher) = self.watcher {
+            let watching = watcher.run(self.engine.clone(), shutdown.clone());
+            tasks.spawn(async move {
+                watching.await;
+                "traffic"
             });
         }
         let books = tokio::spawn(keep(

@@ -6,7 +6,7 @@ mod common;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use common::{ACCOUNT, NODE, Setup, healthy, path, report};
+use common::{ACCOUNT, NODE, Setup, healthy, node_lost, path, report};
 use pnwatch_core::metric::{ALL, CLUSTER_LABEL, MetricKind, PROBER_PREFIX};
 use serde_json::json;
 
@@ -97,7 +97,14 @@ fn parse(line: &str) -> Sample {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_that_is_said_is_declared() {
-    let it = Setup::new()
+    let mut setup = Setup::new();
+    let watched = common::INVENTORY.replace(
+        "port: 30815",
+        "port: 30815, metrics: \"http://127.0.0.1:1/metrics\"",
+    );
+    common::replace(&setup.dir.path().join("inventory.yaml"), &watched);
+    setup.serve().state_dir = Some(setup.dir.path().join("state"));
+    let it = setup
         .alertmanagers(
             &["http://127.0.0.1:1".to_owned()],
             std::time::Duration::from_mins(1),
@@ -122,8 +129,20 @@ async fn all_that_is_said_is_declared() {
     }]);
     it.report(&node).await;
     it.lose_the_node(2).await;
-
-    let text = it.metrics().await;
+    // The ledger tells of itself every few seconds, and of a burn rate once enough was measured.
+    let mut seq = 1_000;
+    let text = loop {
+        it.report(&node_lost("host/mini-1", seq)).await;
+        it.report(&node_lost("host/mini-2", seq)).await;
+        seq += 1;
+        let text = it.metrics().await;
+        if text.contains("\npnwatch_slo_burn_rate{") && text.contains("\npnwatch_traffic_verdict{")
+        {
+            break text;
+        }
+        assert!(seq < 1_200, "no burn rate: {text}");
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    };
     let mut kinds = BTreeMap::new();
     let mut seen = BTreeSet::new();
     let mut series = BTreeSet::new();

@@ -28,10 +28,6 @@ impl Known {
                 known.add(&format!("{}_bucket", m.name), &with_bound);
             }
         }
-        known.add(
-            pnwatch_core::rules::BURN_RATE,
-            &["account", "vantage_kind", "slo", "window"],
-        );
         for name in pnwatch_core::rules::CACHE_FAMILIES {
             known.add(
                 name,

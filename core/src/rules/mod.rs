@@ -30,10 +30,9 @@ use crate::fault::{Alert, Fault, Severity};
 /// Value of the label `source` on every alert of these rules; pushed alerts carry no `source`.
 pub const SOURCE: &str = "pnwatch-rules";
 
-/// Metrics of the ledger that the rules read: what the exporter publishes for budgets, with the
-/// labels `account`, `vantage_kind`, `slo` and `window` (as [`burn::window_label`] writes it).
-/// Only bad events that no open finding explains count in it.
-pub const BURN_RATE: &str = "pnwatch_slo_burn_rate";
+/// What the exporter publishes for budgets; `window` as [`burn::window_label`] writes it. Only bad
+/// events that no open finding explains count in it.
+pub const BURN_RATE: &str = crate::metric::SLO_BURN_RATE.name;
 
 /// Families of the cache (not of pnwatch) that the twins read, in both generations of names.
 pub const CACHE_FAMILIES: [&str; 3] = [

@@ -127,8 +127,16 @@ fn holder() -> String {
     pod.unwrap_or_else(|| format!("pnwatch-{}", std::process::id()))
 }
 
-/// The pods of a reading as targets of the traffic scraper: those that name account and instance.
+/// The pods of a reading as targets of the traffic scraper: those that name account and instance;
+/// of several of one instance the first by name, which is the one that the `NodePort` is pinned to.
 pub fn pod_targets(reading: &Reading) -> Vec<PodTarget> {
+    let mut first: BTreeMap<_, &pnwatch_core::kube::Scrape> = BTreeMap::new();
+    for scrape in &reading.scrapes {
+        let known = first.entry(&scrape.instance).or_insert(scrape);
+        if scrape.pod < known.pod {
+            *known = scrape;
+        }
+    }
     let target = |scrape: &pnwatch_core::kube::Scrape| {
         let at = std::net::SocketAddr::new(scrape.address, scrape.port);
         Some(PodTarget {
@@ -138,5 +146,5 @@ pub fn pod_targets(reading: &Reading) -> Vec<PodTarget> {
             url: Some(format!("http://{at}{}", scrape.path)),
         })
     };
-    reading.scrapes.iter().filter_map(target).collect()
+    first.into_values().filter_map(target).collect()
 }

@@ -12,16 +12,17 @@ use pnwatch_core::diagnosis::table::Named;
 use pnwatch_core::fault::{Blame, Confidence, Fault, Severity};
 use pnwatch_core::finding::{Evidence, Finding};
 use pnwatch_core::inventory::{AccountTarget, Inventory};
-use pnwatch_core::name::VantageKind;
+use pnwatch_core::name::{Account, VantageKind};
 use pnwatch_core::outcome::{Cause, Layer, Outcome};
 use pnwatch_core::slo::{
-    Book, Charge, Event, Maintenance, Measure, PendingBad, Policy, SeriesKey, burning,
+    Book, Burning, Charge, Event, Maintenance, Measure, PendingBad, Policy, SeriesKey, burning,
 };
 use pnwatch_core::subject::Subject;
 use pnwatch_core::time::{Now, Tick};
 use pnwatch_core::wire::{PathReport, Report};
 
 use super::Save;
+use super::statement::{self, Line};
 
 /// How long a bad event waits for a finding: confirmation, naming and a report's way, amply.
 const CLAIM: Duration = Duration::from_secs(15);
@@ -38,6 +39,8 @@ pub struct Keeper {
     /// Endpoints that said draining, and until when that excuses them.
     draining: BTreeMap<Subject, Tick>,
     saved: Vec<Finding>,
+    /// Since when each account's budget has burned.
+    burning_since: BTreeMap<Account, Tick>,
 }
 
 /// What a turn brought.
@@ -58,6 +61,7 @@ impl Keeper {
             maintenance,
             draining: BTreeMap::new(),
             saved: Vec::new(),
+            burning_since: BTreeMap::new(),
         }
     }
 
@@ -166,7 +170,11 @@ impl Keeper {
             let Some(burn) = burning(&self.book, &self.policy, &key, now) else {
                 continue;
             };
-            let said = diagnosis(&key, &burn.evidence, burn.severity, now);
+            let since = *self
+                .burning_since
+                .entry(account.clone())
+                .or_insert(now.tick);
+            let said = diagnosis((account, *kind, &key), &burn, since, now);
             let louder = worst
                 .get(account)
                 .is_none_or(|other| other.severity < said.severity);
@@ -174,6 +182,8 @@ impl Keeper {
                 worst.insert(account.clone(), said);
             }
         }
+        self.burning_since
+            .retain(|account, _| worst.contains_key(account));
         let findings = (self.saved != open).then(|| open.to_vec());
         if let Some(open) = &findings {
             self.saved.clone_from(open);
@@ -187,6 +197,17 @@ impl Keeper {
         }
     }
 
+    /// Budgets and burn rates as of `now`: what `/metrics` and the API show.
+    pub fn lines(&self, now: Now) -> Vec<Line> {
+        statement::lines(&self.book, &self.policy, now)
+    }
+
+    /// What is promised of what, as a ratio.
+    pub fn objectives(&self) -> Vec<(Measure, f64)> {
+        let ratio = |m: &Measure| (*m, self.policy.objective(*m).ratio());
+        Measure::ALL.iter().map(ratio).collect()
+    }
+
     /// Everything, for a ledger that began a new file ([`super::Status::wants_everything`]).
     pub fn everything(&mut self, open: &[Finding], now: Now) -> Save {
         self.saved = open.to_vec();
@@ -197,28 +218,32 @@ impl Keeper {
     }
 }
 
-fn diagnosis(key: &SeriesKey, evidence: &str, severity: Severity, now: Now) -> Diagnosis {
+/// The subject is not the account itself: what is unreachable and what burned its budget are two
+/// findings, each with its own life and alert (docs/decisions/0005).
+fn diagnosis(
+    (account, kind, key): (&Account, VantageKind, &SeriesKey),
+    burn: &Burning,
+    since: Tick,
+    now: Now,
+) -> Diagnosis {
     let named = Named {
         fault: Fault::BudgetBurn,
-        severity,
+        severity: burn.severity,
         confidence: Confidence::Medium,
     };
-    let (account, from) = match key {
-        SeriesKey::Account { account, kind, .. } => (Some(account), kind.as_label()),
-        SeriesKey::Charged { .. } => (None, ""),
-    };
-    let name = account.map_or("", |a| a.as_str());
-    let mut diagnosis = Diagnosis::new(Blame::Account, name, named, now.tick);
+    let subject = format!("{account}/budget");
+    let mut diagnosis = Diagnosis::new(Blame::Account, subject, named, since);
+    let (from, evidence) = (kind.as_label(), &burn.evidence);
     diagnosis.summary =
-        format!("account {name}: the error budget burns, seen from {from}s; {evidence}");
+        format!("account {account}: the error budget burns, seen from {from}s; {evidence}");
     diagnosis.evidence = vec![Evidence {
         layer: None,
         vantage: None,
         text: format!("{key}: {evidence}"),
         seen_at: now.wall,
     }];
-    diagnosis.account = account.cloned();
-    diagnosis.accounts = account.cloned().into_iter().collect();
+    diagnosis.account = Some(account.clone());
+    diagnosis.accounts = vec![account.clone()];
     diagnosis
 }
 

@@ -205,6 +205,11 @@ fn findings_are_saved_when_they_change_and_a_dead_account_burns() {
     let turn = keeper.turn(&open, &inventory(), at(60));
     assert_eq!(turn.burning.len(), 1);
     assert_eq!(turn.burning[0].severity, Severity::Critical);
+    // Beside the finding that the account is unreachable, never in its place.
+    assert_eq!(turn.burning[0].subject, "a/budget");
+    let since = turn.burning[0].since;
+    let again = keeper.turn(&open, &inventory(), at(61));
+    assert_eq!(again.burning[0].since, since, "it began when it began");
     assert!(
         turn.burning[0]
             .summary

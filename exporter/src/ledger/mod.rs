@@ -15,6 +15,7 @@
 mod keeper;
 mod pending;
 mod schema;
+mod statement;
 mod store;
 mod task;
 mod writer;
@@ -31,8 +32,9 @@ use pnwatch_edge::clock::SharedClock;
 
 pub use self::keeper::{Keeper, Turn};
 use self::pending::{Mailbox, Pending};
+pub use self::statement::{Line, Statement};
 use self::store::{OpenError, Store};
-pub use self::task::keep;
+pub use self::task::{Books, keep};
 use self::writer::Writer;
 
 /// Name of the file in `serve.state_dir`.

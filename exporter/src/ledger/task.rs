@@ -11,21 +11,26 @@ use pnwatch_core::finding::Finding;
 use pnwatch_core::wire::Report;
 use pnwatch_edge::clock::SharedClock;
 use pnwatch_edge::shutdown::Shutdown;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
-use super::{Keeper, Ledger};
+use super::{Keeper, Ledger, Statement};
 use crate::owner::Handle;
 
 /// Between two saves.
 const SAVE: Duration = Duration::from_secs(1);
+/// Between two statements: half of the finest slot.
+const STATEMENT: Duration = Duration::from_secs(5);
 /// How long the last save may take at shutdown.
 const LAST: Duration = Duration::from_secs(5);
+
+/// The keeper, its ledger, and who is told of both.
+pub type Books = (Keeper, Ledger, watch::Sender<Arc<Statement>>);
 
 /// Keeps the books until the shutdown. `reports` are those that the engine took
 /// ([`crate::owner::Owner::tap`]).
 pub async fn keep(
-    (mut keeper, ledger): (Keeper, Ledger),
+    (mut keeper, ledger, told): Books,
     mut reports: mpsc::Receiver<Arc<Report>>,
     engine: Handle,
     clock: SharedClock,
@@ -36,6 +41,7 @@ pub async fn keep(
     let mut ticks = tokio::time::interval(SAVE);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut open: Vec<Finding> = Vec::new();
+    let mut stated = None;
     loop {
         let mut last = false;
         tokio::select! {
@@ -63,6 +69,19 @@ pub async fn keep(
         let turn = keeper.turn(&open, &basis.borrow().inventory.clone(), now);
         ledger.save(everything.unwrap_or_default());
         ledger.save(turn.save);
+        let due = stated.is_none_or(|at| now.tick.since(at) >= STATEMENT);
+        let lines = due.then(|| keeper.lines(now).into());
+        if due {
+            stated = Some(now.tick);
+        }
+        told.send_modify(|statement| {
+            let lines = lines.unwrap_or_else(|| Arc::clone(&statement.lines));
+            *statement = Arc::new(Statement {
+                status: ledger.status(),
+                objectives: keeper.objectives(),
+                lines,
+            });
+        });
         if last {
             break;
         }

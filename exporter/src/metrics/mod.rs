@@ -1,6 +1,7 @@
 //! The metrics listener: `/metrics`, projected from the view at scrape time.
 
 mod family;
+mod judged;
 mod project;
 
 use std::sync::Arc;
@@ -10,13 +11,16 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use tokio::sync::watch;
 
 pub use self::family::{Exposition, Family};
 pub use self::project::project;
 use crate::alert::Standing;
 use crate::answer::{Refusal, not_found};
+use crate::ledger::Statement;
 use crate::owner::Handle;
 use crate::tally::Tally;
+use crate::traffic::Verdicts;
 
 /// What `/metrics` is made from.
 pub struct Metrics {
@@ -26,6 +30,10 @@ pub struct Metrics {
     pub tally: Arc<Tally>,
     /// How each Alertmanager stands.
     pub standings: Vec<Standing>,
+    /// Verdicts on traffic.
+    pub verdicts: watch::Receiver<Verdicts>,
+    /// Budgets, and how the ledger is.
+    pub books: watch::Receiver<Arc<Statement>>,
 }
 
 impl Metrics {
@@ -42,7 +50,10 @@ async fn scrape(State(metrics): State<Arc<Metrics>>) -> Result<Response, Refusal
     let snapshot = metrics.engine.read().await?;
     // Tens of milliseconds at the largest size: not on a thread that serves reports.
     let encoded = tokio::task::spawn_blocking(move || {
-        project(&snapshot, &metrics.tally, &metrics.standings).encode()
+        let mut out = project(&snapshot, &metrics.tally, &metrics.standings);
+        judged::traffic(&mut out, &metrics.verdicts.borrow().clone());
+        judged::books(&mut out, &metrics.books.borrow().clone());
+        out.encode()
     })
     .await;
     match encoded {

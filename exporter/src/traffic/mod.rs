@@ -7,19 +7,23 @@
 //! (pod alive, path dead). [`Prometheus`] asks a Prometheus or Mimir, which also knows pods
 //! elsewhere and may know demand. Both run as one task each with at most
 //! [`CONCURRENT`] requests under way; dropping them cancels those. [`Pods`] is plain state,
-//! owned by whoever takes the samples.
+//! owned by the [`Judge`], which the [`Watcher`]'s task owns beside the sources.
 
+mod judge;
 mod pods;
 mod promql;
 mod scraper;
+mod task;
 
 use pnwatch_core::name::{Account, Instance, Node};
 use pnwatch_core::time::Tick;
 use pnwatch_core::traffic::Scrape;
 
+pub use judge::{Judge, Judgement};
 pub use pods::Pods;
 pub use promql::{Demands, Prometheus, PrometheusSettings};
 pub use scraper::{Scraper, ScraperSettings};
+pub use task::{Verdicts, Watcher};
 
 /// Most requests under way.
 pub const CONCURRENT: usize = 16;

@@ -132,6 +132,26 @@ impl Prometheus {
         }
     }
 
+    /// Asks for demand alone, at its interval, until the shutdown.
+    pub async fn run_demand(
+        self,
+        targets: watch::Receiver<Arc<Vec<PodTarget>>>,
+        demands: watch::Sender<Demands>,
+        shutdown: Shutdown,
+    ) {
+        let mut ticks = tokio::time::interval(self.settings.interval);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.requested() => return,
+                _ = ticks.tick() => {}
+            }
+            let known = targets.borrow().clone();
+            demands.send_replace(Arc::new(self.demand(&known).await));
+        }
+    }
+
     /// One look at all pods.
     pub async fn look(&mut self, targets: &[PodTarget]) -> Vec<Sample> {
         let now = self.clock.now();

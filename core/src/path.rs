@@ -120,7 +120,7 @@ struct Silence {
     successes: u32,
     /// Start of the first of them.
     successes_since: Option<Tick>,
-    /// Start of the success that began the recovery from the last `Down`.
+    /// Start of the success that ended the last silence of more than a blip.
     recovered: Option<Tick>,
     down: bool,
 }
@@ -142,7 +142,8 @@ impl Silence {
             let first = *self.successes_since.get_or_insert(start);
             // Down ends on consecutive successes, a mere suspicion on one.
             if !self.down || self.successes >= limits.recover {
-                if self.down {
+                let lasted = self.since.map(|since| first.since(since));
+                if self.down || lasted.is_some_and(|l| l >= limits.confirm / 2) {
                     self.recovered = Some(first);
                 }
                 self.since = None;
@@ -250,7 +251,7 @@ impl PathState {
         self.last_miss
     }
 
-    /// Start of the success that began the recovery from the last `Down`.
+    /// Start of the success that ended the last silence of more than a blip.
     pub fn recovered_at(&self) -> Option<Tick> {
         self.silence.recovered
     }

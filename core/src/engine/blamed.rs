@@ -49,7 +49,9 @@ pub(super) fn by_open(findings: &Findings, inventory: &Inventory) -> Blamed {
             continue;
         }
         if finding.identity.blame == Blame::Account {
-            if let Some(account) = &finding.account {
+            // A pod that accepts and does not answer explains no lost connection.
+            let at_port = !matches!(finding.fault, Fault::PodDead | Fault::WrongTenant);
+            if let Some(account) = finding.account.as_ref().filter(|_| at_port) {
                 blamed.accounts.insert(account.clone(), extent);
             }
             continue;

@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::Parser;
 use pnwatch_fleet::scenario::Scenario;
-use pnwatch_fleet::timeline::{Tally, run_many};
+use pnwatch_fleet::timeline::{Tally, Timeline, run_many};
 
 /// Network faults on a virtual clock, and what pnwatch says of them.
 #[derive(Debug, Parser)]
@@ -24,11 +24,20 @@ struct Command {
     /// The first seed; each timeline takes the next one.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// Run the timeline of `--seed` alone, and print what is told and said.
+    #[arg(long)]
+    trace: bool,
 }
 
 fn main() -> Result<ExitCode> {
     let command = Command::parse();
-    let clean = if command.scenarios.is_empty() {
+    let clean = if command.trace {
+        let timeline = Timeline::draw(command.seed);
+        println!("{timeline}");
+        let score = timeline.run(true);
+        println!("{score:?}");
+        score.missed.is_empty() && score.beyond.is_empty()
+    } else if command.scenarios.is_empty() {
         let tally = run_many(command.seed, command.timelines);
         print_tally(&tally);
         tally.meets_the_goals()

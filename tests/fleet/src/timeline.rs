@@ -105,9 +105,10 @@ impl Timeline {
         steps
     }
 
-    /// Runs it and compares what was said with what was done.
-    pub fn run(&self) -> Score {
+    /// Runs it and compares what was said with what was done; `trace` prints both.
+    pub fn run(&self, trace: bool) -> Score {
         let mut sim = Sim::new(self.setup, self.steps());
+        sim.trace = trace;
         sim.run_until(self.lasts);
         let said = sim.said(0);
         let wanted: Vec<Wanted> = self
@@ -309,7 +310,7 @@ pub fn run_many(seed: u64, count: u64) -> Tally {
                         return;
                     }
                     let timeline = Timeline::draw(seed + number);
-                    let score = timeline.run();
+                    let score = timeline.run(false);
                     let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
                     all.push((timeline, score));
                 }

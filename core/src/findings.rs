@@ -310,3 +310,7 @@ fn widen<T: Ord>(known: &mut Vec<T>, more: Vec<T>) {
     known.sort();
     known.dedup();
 }
+
+#[cfg(test)]
+#[path = "findings_tests.rs"]
+mod tests;

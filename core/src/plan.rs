@@ -284,3 +284,7 @@ impl PlanDiff {
 
 /// How long an exporter holds a plan request that has nothing new.
 pub const PLAN_POLL: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;

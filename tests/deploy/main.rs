@@ -8,9 +8,11 @@
 
 mod chart;
 mod command;
+mod image;
 mod mac;
 mod manifests;
 mod pods;
 mod schema;
 mod template;
 mod values;
+mod workflows;

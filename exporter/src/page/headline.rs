@@ -213,7 +213,7 @@ fn figures(page: &mut Html, view: &View) {
         .count();
     page.raw("<dl class=\"figures\">");
     for (name, good, all) in [
-        ("Accounts' targets reached", reached, view.targets.len()),
+        ("Targets reached", reached, view.targets.len()),
         ("Paths healthy", counts.up, counts.all),
         ("Vantages reporting", reporting, view.vantages.len()),
     ] {

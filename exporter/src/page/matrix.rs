@@ -1,49 +1,41 @@
-//! Who reaches what: vantages × nodes first, accounts × vantages second. What is healthy is
-//! folded into a line with a link once it would be long; what is not comes first, always in full.
+//! Who reaches what: vantages × nodes first, accounts × vantages second. Rows that look alike
+//! are one row, which names its members on demand; what is wrong comes first.
 
 use std::collections::BTreeSet;
 
-use pnwatch_core::name::{Node, Vantage};
-use pnwatch_core::subject::Subject;
+use pnwatch_core::name::{Node, Vantage, VantageKind};
 use pnwatch_core::view::{TargetView, View};
 
 use super::markup::Html;
-use super::tally::{Cell, Grid, Witness, by_account, by_node};
+use super::tally::{Cell, Group, Row, Witness, by_account, by_node, grouped};
 use super::words::{self, Reading};
 
 /// Most vantages that stand side by side as columns; beyond, their kinds do.
 const WIDEST: usize = 6;
 /// Most nodes as columns.
 const MAX_COLUMNS: usize = 40;
-/// Healthy rows shown on the first page; the rest is one line.
-const CALM_ROWS: usize = 8;
+/// Rows that look alike and still stand apart.
+const APART: usize = 3;
 /// Most rows at all; the API lists everything.
-const MAX_ROWS: usize = 1_000;
+const MAX_ROWS: usize = 500;
+/// Most names in a row of many.
+const MAX_NAMES: usize = 60;
 
 /// How many rows to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extent {
-    /// What is wrong, and a few of what is not.
+    /// What looks alike as one row.
     Brief,
-    /// Everything, up to a bound.
+    /// Every row.
     Whole,
 }
 
 impl Extent {
-    /// The rows to show, worst first, and how many healthy ones are left out.
-    fn rows<T>(self, mut rows: Vec<(Reading, T)>) -> (Vec<T>, usize) {
-        // Stable: within one reading the order of names stays.
-        rows.sort_by_key(|(reading, _)| std::cmp::Reverse(*reading));
-        let bad = rows.iter().filter(|(r, _)| *r > Reading::Up).count();
-        let most = match self {
-            Self::Brief => (bad + CALM_ROWS).min(MAX_ROWS),
-            Self::Whole => MAX_ROWS,
-        };
-        let left = rows.len().saturating_sub(most);
-        (
-            rows.into_iter().take(most).map(|(_, row)| row).collect(),
-            left,
-        )
+    fn apart(self) -> usize {
+        match self {
+            Self::Brief => APART,
+            Self::Whole => usize::MAX,
+        }
     }
 }
 
@@ -52,7 +44,7 @@ pub(super) fn vantages(page: &mut Html, view: &View, extent: Extent) {
     page.raw(
         "<section aria-labelledby=\"nodes-title\"><h2 id=\"nodes-title\">Vantages × nodes</h2>",
     );
-    let grid = by_node(view);
+    let mut grid = by_node(view);
     let columns: Vec<&Node> = view
         .nodes
         .iter()
@@ -74,43 +66,41 @@ pub(super) fn vantages(page: &mut Html, view: &View, extent: Extent) {
         page.raw("<small>").text(node.address).raw("</small></th>");
     }
     page.raw("</tr></thead><tbody>");
+    let rows = view.vantages.iter().map(|seen| {
+        let vantage = &seen.vantage;
+        let cells = grid.0.remove(vantage).unwrap_or_default();
+        (vantage.kind(), vantage, cells)
+    });
+    let mut groups = grouped(rows.collect::<Vec<_>>(), extent.apart());
     // What builds feel comes first; a node's own checks prove nothing and say so.
-    let (clients, others): (Vec<_>, Vec<_>) = view
-        .vantages
-        .iter()
-        .map(|seen| &seen.vantage)
-        .partition(|vantage| vantage.is_client());
-    let rated = |all: Vec<&'_ Vantage>| {
-        let rows = all.into_iter().map(|v| (grid.row(&v), v.clone())).collect();
-        extent.rows(rows)
-    };
-    let (clients, clients_left) = rated(clients);
-    let (others, others_left) = rated(others);
-    for vantage in clients.iter().chain(&others) {
-        page.raw(if vantage.is_client() {
+    groups.sort_by_key(|group| !group.key.is_client());
+    for group in groups.iter().take(MAX_ROWS) {
+        page.raw(if group.key.is_client() {
             "<tr>"
         } else {
             "<tr class=\"aside\">"
         });
         page.raw("<th scope=\"row\">");
-        page.link("/vantages/", &vantage.to_string(), vantage);
+        let (one, many) = match group.key {
+            VantageKind::Node => ("node", "nodes"),
+            VantageKind::Host => ("host", "hosts"),
+            VantageKind::Vm => ("VM", "VMs"),
+        };
+        members(
+            page,
+            &group.members,
+            (one, many),
+            |page, vantage: &&Vantage| {
+                page.link("/vantages/", &vantage.to_string(), vantage);
+            },
+        );
         page.raw("</th>");
-        for column in &columns {
-            match grid.0.get(&vantage).and_then(|row| row.get(column)) {
-                Some(cell) => layered(page, cell),
-                None => nothing(page),
-            }
-        }
+        row(page, &group.cells, columns.iter());
         page.raw("</tr>");
     }
     page.raw("</tbody></table></div>");
-    left(
-        page,
-        clients_left + others_left,
-        "vantages",
-        "<a href=\"/vantages\">show all</a>",
-    );
-    if !others.is_empty() {
+    cut(page, groups.len());
+    if groups.iter().any(|group| !group.key.is_client()) {
         page.element(
             "p",
             "legend",
@@ -125,7 +115,7 @@ pub(super) fn vantages(page: &mut Html, view: &View, extent: Extent) {
 pub(super) fn accounts(page: &mut Html, view: &View, extent: Extent) {
     page.raw("<section aria-labelledby=\"accounts-title\">")
         .raw("<h2 id=\"accounts-title\">Accounts × vantages</h2>");
-    let grid = by_account(view, WIDEST);
+    let mut grid = by_account(view, WIDEST);
     if view.targets.is_empty() {
         page.element("p", "empty", "The inventory names no account.")
             .raw("</section>");
@@ -145,69 +135,106 @@ pub(super) fn accounts(page: &mut Html, view: &View, extent: Extent) {
         page.raw("<th scope=\"col\">");
         match column {
             Witness::One(vantage) => page.link("/vantages/", &vantage.to_string(), vantage),
-            Witness::Kind(kind) => page.text(format!("all of kind {}", kind.as_label())),
+            Witness::Kind(VantageKind::Node) => page.raw("from nodes"),
+            Witness::Kind(VantageKind::Host) => page.raw("from hosts"),
+            Witness::Kind(VantageKind::Vm) => page.raw("from VMs"),
         };
         page.raw("</th>");
     }
     page.raw("</tr></thead><tbody>");
-    let rows = view
-        .targets
-        .iter()
-        .map(|seen| {
-            let subject = seen.target.subject();
-            let own = Reading::of(seen.verdict, None);
-            ((own.max(grid.row(&&subject))), (subject, seen))
-        })
-        .collect();
-    let (rows, more) = extent.rows(rows);
-    for (subject, seen) in &rows {
-        account(page, &grid, (subject, seen), &columns);
+    let rows = view.targets.iter().map(|seen| {
+        let own = Reading::of(seen.verdict, None);
+        let cells = grid.0.remove(&seen.target.subject()).unwrap_or_default();
+        let excuse = seen
+            .target
+            .excuse
+            .as_ref()
+            .map(|excuse| excuse.reason.as_str());
+        ((own, &seen.target.node, excuse), seen, cells)
+    });
+    let mut groups = grouped(rows.collect::<Vec<_>>(), extent.apart());
+    groups.sort_by_key(|group| std::cmp::Reverse(group.key.0));
+    for group in groups.iter().take(MAX_ROWS) {
+        account(page, group);
+        row(page, &group.cells, columns.iter());
+        page.raw("</tr>");
     }
     page.raw("</tbody></table></div>");
-    left(
-        page,
-        more,
-        "accounts' targets",
-        "<a href=\"/accounts\">show all</a>",
-    );
+    cut(page, groups.len());
     page.raw("</section>");
 }
 
-fn account(
-    page: &mut Html,
-    grid: &Grid<&Subject, Witness<'_>>,
-    (subject, seen): (&Subject, &TargetView),
-    columns: &BTreeSet<Witness<'_>>,
-) {
-    let target = &seen.target;
+/// What a row of accounts has in common: verdict, node, excuse.
+type Common<'a> = (Reading, &'a Node, Option<&'a str>);
+
+/// The first two cells of a row of accounts.
+fn account(page: &mut Html, group: &Group<Common<'_>, &TargetView, Witness<'_>>) {
+    let (reading, node, excuse) = group.key;
     page.raw("<tr><th scope=\"row\">");
-    page.link("/accounts/", target.account.as_str(), &target.account);
-    page.raw("<small>")
-        .text(format!(
+    members(
+        page,
+        &group.members,
+        ("account", "accounts"),
+        |page, seen| {
+            let account = &seen.target.account;
+            page.link("/accounts/", account.as_str(), account);
+        },
+    );
+    page.raw("<small>");
+    match group.members.as_slice() {
+        [one] => page.text(format!(
             "{} · {}:{}",
-            target.instance, target.address, target.port
-        ))
-        .raw("</small></th>");
-    let reading = Reading::of(seen.verdict, None);
-    page.raw("<td class=\"")
-        .raw(reading.class())
-        .raw("\"><span class=\"cell\">");
+            one.target.instance, one.target.address, one.target.port
+        )),
+        _ => page.text(format!("on {node}")),
+    };
+    page.raw("</small></th><td class=\"").raw(reading.class());
+    page.raw("\"><span class=\"cell\">");
     sign(page, reading);
     page.raw("<span>").raw(reading.word());
-    if seen.witnesses > 1 {
-        page.text(format!(" by {} of {}", seen.reached_by, seen.witnesses));
+    if let [one] = group.members.as_slice()
+        && one.witnesses > 1
+    {
+        page.text(format!(" by {} of {}", one.reached_by, one.witnesses));
     }
-    if let Some(excuse) = &target.excuse {
-        page.text(format!(" · {}", excuse.reason));
+    if let Some(excuse) = excuse {
+        page.text(format!(" · {excuse}"));
     }
     page.raw("</span></span></td>");
+}
+
+/// The one member, or how many they are with their names on demand.
+fn members<T>(
+    page: &mut Html,
+    members: &[T],
+    (one, many): (&'static str, &'static str),
+    name: impl Fn(&mut Html, &T),
+) {
+    if let [single] = members {
+        name(page, single);
+        return;
+    }
+    page.raw("<details><summary>")
+        .text(words::count(members.len(), one, many))
+        .raw("</summary><p class=\"names\">");
+    for member in members.iter().take(MAX_NAMES) {
+        name(page, member);
+        page.raw(" ");
+    }
+    if members.len() > MAX_NAMES {
+        page.text(format!("and {} more", members.len() - MAX_NAMES));
+    }
+    page.raw("</p></details>");
+}
+
+/// The cells of a row.
+fn row<'a, C: Ord + 'a>(page: &mut Html, cells: &Row<C>, columns: impl Iterator<Item = &'a C>) {
     for column in columns {
-        match grid.0.get(subject).and_then(|row| row.get(column)) {
+        match cells.get(column) {
             Some(cell) => layered(page, cell),
             None => nothing(page),
         }
     }
-    page.raw("</tr>");
 }
 
 fn sign(page: &mut Html, reading: Reading) {
@@ -245,15 +272,14 @@ fn layered(page: &mut Html, cell: &Cell) {
 }
 
 fn nothing(page: &mut Html) {
-    page.raw("<td class=\"blank\"><span class=\"unseen\">no check</span></td>");
+    page.raw("<td class=\"blank\"><span class=\"rtt\">no check</span></td>");
 }
 
-fn left(page: &mut Html, more: usize, what: &'static str, link: &'static str) {
-    if more > 0 {
+fn cut(page: &mut Html, rows: usize) {
+    if rows > MAX_ROWS {
         page.raw("<p class=\"more\">")
-            .text(format!("{more} more {what}, all reached: "))
-            .raw(link)
-            .raw("</p>");
+            .text(format!("{} more rows: ", rows - MAX_ROWS))
+            .raw("<a href=\"/v1/view\">/v1/view</a></p>");
     }
 }
 

@@ -11,8 +11,10 @@ use pnwatch_core::view::{VantageView, View};
 use super::markup::Html;
 use super::words::{self, ago};
 
-/// Most vantages in the brief list.
+/// Most silent vantages in the brief list.
 const MAX_BRIEF: usize = 12;
+/// Reporting vantages that are still named one by one.
+const FEW: usize = 6;
 /// Most sentences of what cannot be seen.
 const MAX_SENTENCES: usize = 40;
 
@@ -158,17 +160,30 @@ pub(super) fn vantages(page: &mut Html, view: &View) {
             .raw("</section>");
         return;
     }
-    let mut rows: Vec<&VantageView> = view.vantages.iter().collect();
-    rows.sort_by_key(|v| v.reporting);
+    let (well, ill): (Vec<&VantageView>, Vec<_>) = view.vantages.iter().partition(|v| v.reporting);
     page.raw("<ul class=\"vantages\">");
-    for seen in rows.iter().take(MAX_BRIEF) {
+    for seen in ill.iter().take(MAX_BRIEF) {
         vantage(page, seen, view);
     }
+    if well.len() > FEW {
+        let slowest = well.iter().filter_map(|v| v.last_report).min();
+        page.raw("<li class=\"up\"><span class=\"mark\" aria-hidden=\"true\">✓</span><span class=\"name\">")
+            .text(words::count(well.len(), "vantage reports", "vantages report"))
+            .raw("</span><span class=\"state\"></span><span class=\"leg quiet\">");
+        if let Some(last) = slowest {
+            page.text(format!("the slowest {}", ago(last, view.at)));
+        }
+        page.raw("</span></li>");
+    } else {
+        for seen in &well {
+            vantage(page, seen, view);
+        }
+    }
     page.raw("</ul>");
-    if rows.len() > MAX_BRIEF {
-        page.raw("<p class=\"more\">")
-            .text(format!("{} more: ", rows.len() - MAX_BRIEF))
-            .raw("<a href=\"/vantages\">show all</a></p>");
+    if ill.len() > MAX_BRIEF || well.len() > FEW {
+        page.raw("<p class=\"more\"><a href=\"/vantages\">Show all ")
+            .text(view.vantages.len())
+            .raw("</a></p>");
     }
     page.raw("</section>");
 }

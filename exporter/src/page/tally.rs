@@ -1,6 +1,7 @@
 //! Many paths as one cell: how many of them, the worst of them, layer by layer.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use pnwatch_core::name::{Node, Vantage, VantageKind};
 use pnwatch_core::outcome::Layer;
@@ -32,6 +33,13 @@ impl Share {
         self.rtt_us = path.rtt_us;
     }
 
+    fn merge(&mut self, other: &Self) {
+        self.up += other.up;
+        self.all += other.all;
+        self.worst = self.worst.max(other.worst);
+        self.rtt_us = None;
+    }
+
     /// The worst of its paths; unknown without any.
     pub(super) fn reading(&self) -> Reading {
         self.worst.unwrap_or(Reading::Unknown)
@@ -49,6 +57,15 @@ impl Cell {
         self.layers.entry(path.key.layer).or_default().add(path);
     }
 
+    fn merge(&mut self, other: &Self) {
+        for (layer, share) in &other.layers {
+            match self.layers.entry(*layer) {
+                Entry::Vacant(place) => drop(place.insert(*share)),
+                Entry::Occupied(mut mine) => mine.get_mut().merge(share),
+            }
+        }
+    }
+
     /// The worst of its layers.
     pub(super) fn reading(&self) -> Reading {
         self.layers
@@ -59,9 +76,12 @@ impl Cell {
     }
 }
 
+/// The cells of a row by column.
+pub(super) type Row<C> = BTreeMap<C, Cell>;
+
 /// Cells by row and column.
 #[derive(Debug, Default)]
-pub(super) struct Grid<R, C>(pub(super) BTreeMap<R, BTreeMap<C, Cell>>);
+pub(super) struct Grid<R, C>(pub(super) BTreeMap<R, Row<C>>);
 
 impl<R: Ord, C: Ord> Grid<R, C> {
     fn add(&mut self, row: R, column: C, path: &PathView) {
@@ -72,11 +92,74 @@ impl<R: Ord, C: Ord> Grid<R, C> {
             .or_default()
             .add(path);
     }
+}
 
-    /// The worst of a row.
-    pub(super) fn row(&self, row: &R) -> Reading {
-        let cells = self.0.get(row).into_iter().flat_map(BTreeMap::values);
+/// Rows that look the same, as one.
+#[derive(Debug)]
+pub(super) struct Group<K, T, C> {
+    /// What they have in common besides.
+    pub(super) key: K,
+    /// Whose rows they are, at least one.
+    pub(super) members: Vec<T>,
+    /// Their cells, added up.
+    pub(super) cells: Row<C>,
+}
+
+impl<K, T, C> Group<K, T, C> {
+    /// The worst of its cells.
+    pub(super) fn reading(&self) -> Reading {
+        let cells = self.cells.values();
         cells.map(Cell::reading).max().unwrap_or(Reading::Unknown)
+    }
+}
+
+/// Puts rows together that have the same key and the same readings in every cell, as soon as
+/// there are more than `apart` of them. The worst come first, else the order is kept.
+pub(super) fn grouped<K, T, C>(
+    rows: impl IntoIterator<Item = (K, T, Row<C>)>,
+    apart: usize,
+) -> Vec<Group<K, T, C>>
+where
+    K: Ord + Clone,
+    C: Ord + Clone,
+{
+    type Looks<C> = Vec<(C, Layer, Reading)>;
+    let mut alike: BTreeMap<(K, Looks<C>), Vec<(T, Row<C>)>> = BTreeMap::new();
+    for (key, member, cells) in rows {
+        let looks = cells
+            .iter()
+            .flat_map(|(column, cell)| {
+                let layers = cell.layers.iter();
+                layers.map(|(layer, share)| (column.clone(), *layer, share.reading()))
+            })
+            .collect();
+        alike.entry((key, looks)).or_default().push((member, cells));
+    }
+    let mut groups = Vec::new();
+    for ((key, _), rows) in alike {
+        let together = rows.len() > apart;
+        let first = groups.len();
+        for (member, cells) in rows {
+            if together && groups.len() > first {
+                merge(&mut groups[first], member, &cells);
+            } else {
+                let (key, members) = (key.clone(), vec![member]);
+                groups.push(Group {
+                    key,
+                    members,
+                    cells,
+                });
+            }
+        }
+    }
+    groups.sort_by_key(|group| std::cmp::Reverse(group.reading()));
+    groups
+}
+
+fn merge<K, T, C: Ord + Clone>(group: &mut Group<K, T, C>, member: T, cells: &Row<C>) {
+    group.members.push(member);
+    for (column, cell) in cells {
+        group.cells.entry(column.clone()).or_default().merge(cell);
     }
 }
 
@@ -131,4 +214,41 @@ pub(super) fn by_account(view: &View, widest: usize) -> Grid<&Subject, Witness<'
         grid.add(&path.key.subject, column, path);
     }
     grid
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(reading: Reading) -> Row<u8> {
+        let share = Share {
+            up: usize::from(reading == Reading::Up),
+            all: 1,
+            worst: Some(reading),
+            rtt_us: Some(300),
+        };
+        let layers = BTreeMap::from([(Layer::Tcp, share)]);
+        BTreeMap::from([(0, Cell { layers })])
+    }
+
+    #[test]
+    fn rows_that_look_alike_become_one() {
+        let rows = |bad: usize, good: usize| {
+            let bad = (0..bad).map(|n| ('k', n, row(Reading::Down)));
+            let good = (0..good).map(|n| ('k', 100 + n, row(Reading::Up)));
+            good.chain(bad).collect::<Vec<_>>()
+        };
+        let seen = |groups: &[Group<char, usize, u8>]| -> Vec<(Reading, usize)> {
+            let each = groups.iter().map(|g| (g.reading(), g.members.len()));
+            each.collect()
+        };
+        let many = grouped(rows(5, 9), 3);
+        assert_eq!(seen(&many), [(Reading::Down, 5), (Reading::Up, 9)]);
+        let share = many[1].cells[&0].layers[&Layer::Tcp];
+        assert_eq!((share.up, share.all, share.rtt_us), (9, 9, None));
+        let few = grouped(rows(1, 2), 3);
+        assert_eq!(few.len(), 3);
+        assert_eq!(few[0].reading(), Reading::Down);
+        assert_eq!(grouped(rows(5, 9), usize::MAX).len(), 14);
+    }
 }

@@ -29,7 +29,8 @@
   // Makes `old` like `fresh`, changing as little as possible.
   function morph(old, fresh) {
     for (const { name } of [...old.attributes]) {
-      if (!fresh.hasAttribute(name) && name !== "data-said") old.removeAttribute(name);
+      // What the reader opened or pressed is the reader's.
+      if (!fresh.hasAttribute(name) && name !== "data-said" && name !== "open") old.removeAttribute(name);
     }
     for (const { name, value } of fresh.attributes) {
       if (old.getAttribute(name) !== value) old.setAttribute(name, value);

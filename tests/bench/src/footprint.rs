@@ -108,12 +108,13 @@ async fn measure(args: &Args) -> anyhow::Result<()> {
     );
 
     let [prober, exporter] = [0, 1].map(|n| cost(before[n], after[n], window));
+    let spent = after[0].cpu.saturating_sub(before[0].cpu);
     let told = json!({
         "targets": args.targets,
         "seconds": window.as_secs_f64(),
         "checks": made,
         "prober": prober,
-        "prober_cpu_us_per_check": (after[0].cpu - before[0].cpu).as_micros() as f64 / made as f64,
+        "prober_cpu_us_per_check": spent.as_micros() as f64 / made as f64,
         "exporter": exporter,
     });
     if args.json {

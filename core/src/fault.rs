@@ -4,6 +4,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::outcome::labels;
 
+mod rows;
+pub use rows::{Proof, ROWS, Row};
+
 labels!(
     /// Whose fault it is.
     Blame {

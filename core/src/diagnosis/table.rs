@@ -312,3 +312,7 @@ pub fn lease(remaining_s: f64, granted_s: f64) -> Option<Named> {
         None
     }
 }
+
+#[cfg(test)]
+#[path = "table_tests.rs"]
+mod tests;

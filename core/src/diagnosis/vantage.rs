@@ -53,9 +53,9 @@ pub(super) fn silent(case: &Case<'_>, blamed: &Blamed, found: &mut Vec<Diagnosis
                 v != vantage && case.board.is_reporting(v, case.now.tick)
             });
         // Whether its machine is lost with something larger is being decided.
-        let fresh = heard.down_seen.is_some_and(|seen| {
-            case.now.tick.since(seen) < case.patience.naming_wait * 2
-        });
+        let fresh = heard
+            .down_seen
+            .is_some_and(|seen| case.now.tick.since(seen) < case.patience.naming_wait * 2);
         let reach = match Reach::of(&heard) {
             Reach::Nobody if fresh => Reach::Unknown,
             reach => reach,

@@ -27,10 +27,18 @@ struct Command {
     /// Run the timeline of `--seed` alone, and print what is told and said.
     #[arg(long)]
     trace: bool,
+    /// Write docs/faults.md there, and do nothing else.
+    #[arg(long)]
+    page: Option<PathBuf>,
 }
 
 fn main() -> Result<ExitCode> {
     let command = Command::parse();
+    if let Some(path) = &command.page {
+        let page = pnwatch_fleet::page::page(Path::new("tests/scenarios"))?;
+        std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let clean = if command.trace {
         let timeline = Timeline::draw(command.seed);
         println!("{timeline}");
@@ -62,8 +70,8 @@ fn median_and_worst(times: &mut [Duration]) -> (f64, f64) {
 }
 
 fn run_scenario(path: &Path, phase: Option<u64>) -> Result<bool> {
-    let text = std::fs::read_to_string(path)
-        .with_context(|| format!("cannot read {}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let scenario = Scenario::parse(&text).with_context(|| path.display().to_string())?;
     let mut outcome = match phase {
         Some(seed) => scenario.trace(seed),
@@ -93,7 +101,10 @@ fn print_tally(tally: &Tally) {
         tally.beyond,
     );
     let rows: &BTreeMap<_, _> = &tally.rows;
-    println!("{:18} {:>6} {:>7} {:>7} {:>8} {:>8}", "row", "found", "missed", "class", "median", "worst");
+    println!(
+        "{:18} {:>6} {:>7} {:>7} {:>8} {:>8}",
+        "row", "found", "missed", "class", "median", "worst"
+    );
     for (row, of) in rows {
         let (median, worst) = median_and_worst(&mut of.after.clone());
         println!(

@@ -124,7 +124,9 @@ impl Wanted {
     pub fn allows(&self, finding: &Finding) -> bool {
         let id = &finding.identity;
         // A machine that is blamed may besides have fallen silent.
-        self.also.iter().any(|(b, s)| id.blame == *b && id.subject == *s)
+        self.also
+            .iter()
+            .any(|(b, s)| id.blame == *b && id.subject == *s)
     }
 }
 
@@ -194,7 +196,10 @@ pub fn are_apart(one: &Injected, other: &Injected, world: &World) -> bool {
     if hidden && world.inventory.nodes.len() < 2 {
         return false;
     }
-    let hosts = world.vantages.iter().filter(|v| matches!(v, Vantage::Host(_)));
+    let hosts = world
+        .vantages
+        .iter()
+        .filter(|v| matches!(v, Vantage::Host(_)));
     // With one host gone, two more must be left to compare.
     !same_node && !both_hosts && hosts.count() >= 3
 }

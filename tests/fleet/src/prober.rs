@@ -14,9 +14,7 @@ use pnwatch_core::plan::{Pace, Plan, PlanId};
 use pnwatch_core::schedule::{Batch, CheckId, Planned, Probe, Schedule};
 use pnwatch_core::subject::Subject;
 use pnwatch_core::time::{Tick, Timestamp};
-use pnwatch_core::wire::{
-    LinkReport, PathReport, REPORT_VERSION, ReadyReport, Report, Run,
-};
+use pnwatch_core::wire::{LinkReport, PathReport, REPORT_VERSION, ReadyReport, Report, Run};
 
 use crate::rng::Rng;
 use crate::world::{Cannot, Syn, Up, World};
@@ -131,12 +129,24 @@ impl Prober {
         let mut wanted = Vec::new();
         for node in &plan.nodes {
             let subject = Subject::Node(node.node.clone());
-            wanted.push((subject, Probe::Arp, None, ms(plan.pace.arp_ms), node.node.to_string()));
+            wanted.push((
+                subject,
+                Probe::Arp,
+                None,
+                ms(plan.pace.arp_ms),
+                node.node.to_string(),
+            ));
         }
         for target in &plan.targets {
             let (subject, group) = (target.subject(), target.node.to_string());
             let every = ms(plan.pace.tcp_ms);
-            wanted.push((subject.clone(), Probe::Connect, Some(target.clone()), every, group.clone()));
+            wanted.push((
+                subject.clone(),
+                Probe::Connect,
+                Some(target.clone()),
+                every,
+                group.clone(),
+            ));
             let every = ms(plan.pace.ready_ms);
             wanted.push((subject, Probe::Ready, Some(target.clone()), every, group));
         }
@@ -147,7 +157,13 @@ impl Prober {
         }
         if self.vantage.is_client() {
             let every = ms(plan.pace.control_ms);
-            wanted.push((Subject::Control, Probe::Control, None, every, "control".into()));
+            wanted.push((
+                Subject::Control,
+                Probe::Control,
+                None,
+                every,
+                "control".into(),
+            ));
         }
         let mut planned = Vec::new();
         let mut members = Vec::new();
@@ -239,7 +255,12 @@ impl Prober {
                 Cannot::NoSource => Blind::NoSource,
                 Cannot::Denied => Blind::LocalNetworkDenied,
             };
-            self.land(flight(Stage::TcpDeadline), &[], Outcome::Unmeasured(blind), now);
+            self.land(
+                flight(Stage::TcpDeadline),
+                &[],
+                Outcome::Unmeasured(blind),
+                now,
+            );
             return;
         }
         match check.probe {
@@ -368,10 +389,18 @@ impl Prober {
     fn note(&mut self, subject: &Subject, layer: Layer, start: Tick, outcome: Outcome) {
         let track = self.paths.entry((subject.clone(), layer)).or_default();
         track.seen.push((start, outcome));
-        track.state.observe(Observation { start, outcome }, &self.limits);
+        track
+            .state
+            .observe(Observation { start, outcome }, &self.limits);
         let verdict = track.state.verdict_at(start, &self.limits);
         let known = track.verdict.replace(verdict);
-        let coarse = |v: Verdict| if v == Verdict::Degraded { Verdict::Up } else { v };
+        let coarse = |v: Verdict| {
+            if v == Verdict::Degraded {
+                Verdict::Up
+            } else {
+                v
+            }
+        };
         self.urgent |= known.is_some_and(|known| coarse(known) != coarse(verdict));
     }
 
@@ -391,7 +420,8 @@ impl Prober {
                 }
                 Mode::Normal => {
                     self.schedule.relax(change.id, now);
-                    self.schedule.set_overlap(change.id, normal_overlap(check.probe));
+                    self.schedule
+                        .set_overlap(change.id, normal_overlap(check.probe));
                 }
                 Mode::Down => {
                     self.schedule.relax(change.id, now);
@@ -459,12 +489,15 @@ impl Prober {
                 mac: None,
             });
         }
-        let ready = self.ready.drain(..).map(|(subject, draining, at)| ReadyReport {
-            subject,
-            ready: !draining,
-            draining,
-            age_us: age(at),
-        });
+        let ready = self
+            .ready
+            .drain(..)
+            .map(|(subject, draining, at)| ReadyReport {
+                subject,
+                ready: !draining,
+                draining,
+                age_us: age(at),
+            });
         Report {
             version: REPORT_VERSION,
             cluster: world.inventory.cluster.clone(),

@@ -192,7 +192,10 @@ impl Scenario {
         for step in &scenario.step {
             let given = [step.r#break, step.repair, step.blip];
             let given = given.iter().flatten().count();
-            ensure!(given == 1, "a step needs exactly one of break, repair, blip");
+            ensure!(
+                given == 1,
+                "a step needs exactly one of break, repair, blip"
+            );
             ensure!(
                 step.blip.is_some() == step.lasts.is_some(),
                 "a blip needs `lasts`, and nothing else has it"
@@ -282,7 +285,9 @@ impl Scenario {
             println!("faults are {:.3} s later than written", shift.as_secs_f64());
         }
         let mut miss = |judge: usize, what: String| {
-            outcome.misses.push(format!("phase {seed}, exporter {judge}: {what}"));
+            outcome
+                .misses
+                .push(format!("phase {seed}, exporter {judge}: {what}"));
         };
         let mut expects = self.expect.clone();
         expects.sort_by_key(|e| e.at);
@@ -334,12 +339,18 @@ fn compare(expect: &Expect, open: &[Finding], mut miss: impl FnMut(String)) {
             Some(index) => {
                 used.insert(index);
             }
-            None => miss(format!("at {at:?}: {wanted:?} is not open; open: {}", list(open))),
+            None => miss(format!(
+                "at {at:?}: {wanted:?} is not open; open: {}",
+                list(open)
+            )),
         }
     }
     for (index, finding) in open.iter().enumerate() {
         if !used.contains(&index) && !expect.perhaps.iter().any(|w| w.is(finding)) {
-            miss(format!("at {at:?}: open beyond expectation: {}", list(&[finding.clone()])));
+            miss(format!(
+                "at {at:?}: open beyond expectation: {}",
+                list(&[finding.clone()])
+            ));
         }
     }
 }

@@ -232,7 +232,12 @@ impl Sim {
 
     fn plan(&self, vantage: &Vantage) -> Plan {
         let engine = &self.judges[0].engine;
-        Plan::for_vantage(engine.inventory(), vantage, &engine.addresses(), Pace::default())
+        Plan::for_vantage(
+            engine.inventory(),
+            vantage,
+            &engine.addresses(),
+            Pace::default(),
+        )
     }
 
     fn start(&mut self, index: usize) {
@@ -369,11 +374,19 @@ impl Sim {
         let transitions = of.engine.evaluate(now);
         if self.trace {
             for t in &transitions {
-                println!("{:8.3} {:?} {}", at.as_secs_f64(), t.change, t.finding.summary);
+                println!(
+                    "{:8.3} {:?} {}",
+                    at.as_secs_f64(),
+                    t.change,
+                    t.finding.summary
+                );
             }
         }
-        of.said
-            .extend(transitions.into_iter().map(|transition| Said { at, transition }));
+        of.said.extend(
+            transitions
+                .into_iter()
+                .map(|transition| Said { at, transition }),
+        );
         let next = of.engine.next_deadline(now.tick);
         of.next = next;
         self.push(next, Event::Judge(judge));

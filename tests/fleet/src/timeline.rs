@@ -169,7 +169,10 @@ impl Timeline {
         }
         for finding in sim.open(0) {
             let id = &finding.identity;
-            let line = format!("still open at the end: {} {} {}", id.blame, id.subject, finding.fault);
+            let line = format!(
+                "still open at the end: {} {} {}",
+                id.blame, id.subject, finding.fault
+            );
             score.beyond.push(line);
         }
         score
@@ -279,7 +282,13 @@ impl Tally {
             .missed
             .iter()
             .map(|row| format!("missed {row}"))
-            .chain(score.found.iter().filter(|f| !f.2).map(|f| format!("wrong class for {}", f.0)))
+            .chain(
+                score
+                    .found
+                    .iter()
+                    .filter(|f| !f.2)
+                    .map(|f| format!("wrong class for {}", f.0)),
+            )
             .chain(score.beyond.iter().map(|line| format!("beyond: {line}")))
             .collect();
         if !wrong.is_empty() {

@@ -155,7 +155,13 @@ impl World {
     }
 
     /// Breaks something. Gives the time at which a consequence is due of itself, if any.
-    pub fn break_it(&mut self, target: &Target, what: Break, value: u64, now: Tick) -> Option<Tick> {
+    pub fn break_it(
+        &mut self,
+        target: &Target,
+        what: Break,
+        value: u64,
+        now: Tick,
+    ) -> Option<Tick> {
         self.broken.insert((target.clone(), what), value);
         if what == Break::LeaseStuck {
             let expiry = now.after(Duration::from_secs(value));

@@ -1,0 +1,16 @@
+//! Random timelines: who is blamed, and that nobody else is.
+
+use pnwatch_fleet::timeline::run_many;
+
+#[test]
+fn five_hundred_timelines_meet_the_goals() {
+    let tally = run_many(1, 500);
+    assert!(tally.faults() > 300, "{}", tally.faults());
+    assert!(
+        tally.meets_the_goals(),
+        "blame {:.4}, class {:.4}:\n{}",
+        tally.blame_share(),
+        tally.class_share(),
+        tally.lines.join("\n")
+    );
+}

@@ -128,10 +128,8 @@ impl Engine {
         self.last_evaluated = now.tick;
         self.note_reached(now.tick);
         let heard = |v: &Vantage| v.is_client() && self.board.is_reporting(v, now.tick);
-        self.sighted = match self.board.vantages().keys().any(heard) {
-            true => self.sighted.or(Some(now.tick)),
-            false => None,
-        };
+        let sighted = self.board.vantages().keys().any(heard);
+        self.sighted = sighted.then(|| self.sighted.unwrap_or(now.tick));
         let blamed = blamed::by_open(&self.findings, &self.inventory);
         let case = Case {
             inventory: &self.inventory,

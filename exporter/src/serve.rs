@@ -284,9 +284,16 @@ impl Exporter {
             tally: Arc::clone(&self.tally),
             shutdown: shutdown.clone(),
         };
+        // Without a watcher nothing is ever sent, and no verdict is shown.
+        let verdicts = self
+            .watcher
+            .as_ref()
+            .map_or_else(|| watch::channel(Verdicts::default()).1, Watcher::verdicts);
         let page = Page {
             engine: self.engine.clone(),
             shutdown: shutdown.clone(),
+            verdicts: verdicts.clone(),
+            books: self.statement.clone(),
             local: at.page.ip().is_loopback(),
         };
         let gate = Gate::new(
@@ -294,11 +301,6 @@ impl Exporter {
             Arc::clone(&self.tally),
             shutdown.clone(),
         );
-        // Without a watcher nothing is ever sent, and no verdict is shown.
-        let verdicts = self
-            .watcher
-            .as_ref()
-            .map_or_else(|| watch::channel(Verdicts::default()).1, Watcher::verdicts);
         let metrics = Metrics {
             engine: self.engine.clone(),
             tally: Arc::clone(&self.tally),

@@ -194,6 +194,14 @@ async fn all_that_is_said_is_declared() {
         Vec::<&str>::new(),
         "declared, but this exporter never says it"
     );
+    let view = it.json("/v1/view").await;
+    let budget = &view["budgets"][0];
+    assert_eq!(
+        (&budget["account"], &budget["slo"]),
+        (&json!("acme"), &json!("reachability"))
+    );
+    assert!(budget["burn"]["5m"].is_number(), "{budget}");
+    assert!(view["ledger"]["volatile_since"].is_null(), "{view}");
     for (line, value) in [
         (
             "pnwatch_checks_total{cluster=\"staging\",vantage_kind=\"host\",account=\"acme\",node=\"kura-fleet-1\",layer=\"http\",outcome=\"reached\"}",

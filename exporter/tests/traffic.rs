@@ -174,6 +174,16 @@ async fn a_node_whose_pods_fall_silent_while_others_serve_is_told_with_numbers()
     fleet.until_verdict("beta", "blackhole").await;
     until("beta's finding", async || fleet.finding("beta").await).await;
 
+    // The API says why.
+    let view = fleet.it.json("/v1/view").await;
+    let mut seen = view["traffic"].as_array().unwrap().iter();
+    let acme = seen.find(|one| one["account"] == "acme").unwrap();
+    assert_eq!(acme["verdict"], "blackhole");
+    assert_eq!(acme["signs"]["witness"], "node_alone");
+    let said = acme["evidence"].as_str().unwrap();
+    assert!(said.contains("0 public requests for "), "{said}");
+    assert!(view["ledger"]["why"].is_string(), "{view}");
+
     // Who serves, and who never asked, is left alone.
     assert_eq!(fleet.verdict("gamma").await.unwrap(), "flowing");
     assert!(fleet.finding("gamma").await.is_none());

@@ -10,7 +10,7 @@ use pnwatch_core::path::Verdict;
 use pnwatch_core::view::{PathView, View};
 use serde_json::{Value, json};
 
-use super::Page;
+use super::{Page, judged};
 use crate::answer::Refusal;
 
 /// Above this many paths they are counted, not listed.
@@ -21,7 +21,12 @@ pub(super) async fn findings(State(page): State<Arc<Page>>) -> Result<Json<Value
 }
 
 pub(super) async fn view(State(page): State<Arc<Page>>) -> Result<Json<Value>, Refusal> {
-    Ok(Json(view_json(&page.engine.read().await?.view)))
+    let mut view = view_json(&page.engine.read().await?.view);
+    let (verdicts, books) = (page.verdicts.borrow().clone(), page.books.borrow().clone());
+    view["traffic"] = judged::traffic(&verdicts).into();
+    view["budgets"] = judged::budgets(&books).into();
+    view["ledger"] = judged::ledger(&books);
+    Ok(Json(view))
 }
 
 /// `{"cluster","at","data":[open],"closed":[…]}`.

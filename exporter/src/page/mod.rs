@@ -20,6 +20,7 @@ mod events;
 mod findings;
 mod guard;
 mod headline;
+mod judged;
 mod markup;
 mod matrix;
 mod runbook;
@@ -35,12 +36,15 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 use pnwatch_edge::shutdown::Shutdown;
+use tokio::sync::watch;
 
 pub use self::api::{findings_json, view_json};
 pub use self::detail::Place;
 pub use self::document::{document, live};
 use crate::answer::{Refusal, not_found};
+use crate::ledger::Statement;
 use crate::owner::Handle;
+use crate::traffic::Verdicts;
 
 /// What the page listener works with.
 pub struct Page {
@@ -48,6 +52,10 @@ pub struct Page {
     pub engine: Handle,
     /// Ends event streams.
     pub shutdown: Shutdown,
+    /// Verdicts on traffic.
+    pub verdicts: watch::Receiver<Verdicts>,
+    /// Budgets, and how the ledger is.
+    pub books: watch::Receiver<Arc<Statement>>,
     /// The listener is bound to loopback: only local names may be asked for.
     pub local: bool,
 }

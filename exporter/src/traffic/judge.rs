@@ -206,3 +206,7 @@ fn again(finding: &Finding, view: &View, now: Now) -> Diagnosis {
     diagnosis.accounts.clone_from(&finding.accounts);
     diagnosis
 }
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

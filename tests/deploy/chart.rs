@@ -93,7 +93,8 @@ pub(crate) fn render(chart: &BTreeMap<String, String>, values: &Value) -> Vec<(S
     };
     read_files
         .into_iter()
-        .filter(|(name, _)| !name.ends_with(".tpl"))
+        // Files of definitions begin so, by Helm's custom.
+        .filter(|(name, _)| !name.starts_with("templates/_"))
         .map(|(name, nodes)| {
             let out = world
                 .render(&nodes, &root)

@@ -151,7 +151,7 @@ struct Rights {
 }
 
 /// Starts the prober as a container with these rights is started: bounding, permitted and
-/// effective set hold what was granted, and no_new_privs is on.
+/// effective set hold what was granted, and `no_new_privs` is on.
 fn start(rights: &Rights, namespace: &Namespace, dir: &std::path::Path) -> Running {
     let program = dir.join("pnwatch");
     fs::copy(env!("CARGO_BIN_EXE_pnwatch"), &program).unwrap();

@@ -8,11 +8,13 @@
 
 mod chart;
 mod command;
+mod functions;
 mod image;
 mod mac;
 mod manifests;
 mod pods;
 mod schema;
+mod subset;
 mod template;
 mod values;
 mod workflows;

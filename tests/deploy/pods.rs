@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::chart::{all_objects, object};
-use crate::values::{EXAMPLES, everything, example};
+use crate::values::{every_case, example};
 
 /// A Pod, or the template of one.
 pub(crate) struct Template {
@@ -185,15 +185,6 @@ fn restricted(spec: &Value) -> Vec<String> {
     found
 }
 
-fn every_case() -> Vec<(&'static str, Vec<Value>)> {
-    let mut cases: Vec<_> = EXAMPLES
-        .iter()
-        .map(|name| (*name, all_objects(&example(name))))
-        .collect();
-    cases.push(("everything", all_objects(&everything())));
-    cases
-}
-
 #[test]
 fn the_exporter_and_the_check_pass_restricted() {
     for (case, all) in every_case() {
@@ -213,7 +204,7 @@ fn the_exporter_and_the_check_pass_restricted() {
     }
 }
 
-/// The prober leaves `baseline` for the node's network, NET_RAW and probes of the node's
+/// The prober leaves `baseline` for the node's network, `NET_RAW` and probes of the node's
 /// loopback, and for nothing else; as root it leaves `restricted` for that alone besides.
 #[test]
 fn the_prober_breaks_only_the_rules_that_it_must() {
@@ -250,6 +241,9 @@ fn the_prober_breaks_only_the_rules_that_it_must() {
     }
 }
 
+/// Breaks one rule.
+type Change = fn(&mut Value);
+
 #[test]
 fn the_rules_find_what_they_look_for() {
     let all = all_objects(&example("staging"));
@@ -259,7 +253,6 @@ fn the_rules_find_what_they_look_for() {
         .find(|pod| pod.component == "exporter")
         .unwrap()
         .spec;
-    type Change = fn(&mut Value);
     let changes: [(Change, &str); 10] = [
         (|s| s["hostPID"] = json!(true), "hostPID"),
         (

@@ -111,7 +111,7 @@ fn check(schema: &Value, value: &Value, path: &str, found: &mut Vec<String>) {
                 }
             }
             ("if", _) if faults(rule, value).is_empty() => {
-                check(&schema["then"], value, path, found)
+                check(&schema["then"], value, path, found);
             }
             (
                 "const"

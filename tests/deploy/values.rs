@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::chart::{chart, files, merged, root, text, values, yaml};
+use crate::chart::{all_objects, chart, files, merged, root, text, values, yaml};
 use crate::schema::faults;
 
 fn schema() -> Value {
@@ -20,6 +20,16 @@ pub(crate) const EXAMPLES: [&str; 3] = ["staging", "production", "prober-only"];
 
 pub(crate) fn example(name: &str) -> Value {
     values(&text(&format!("deploy/helm/examples/{name}.yaml")))
+}
+
+/// What each example renders, and what [`everything`] does.
+pub(crate) fn every_case() -> Vec<(&'static str, Vec<Value>)> {
+    let mut cases: Vec<_> = EXAMPLES
+        .iter()
+        .map(|name| (*name, all_objects(&example(name))))
+        .collect();
+    cases.push(("everything", all_objects(&everything())));
+    cases
 }
 
 #[test]

@@ -82,11 +82,7 @@ async fn the_page_shows_the_finding_and_the_matrix() {
     it.report(&healthy("host/mini-2", 1)).await;
     let text = async |path: &str| String::from_utf8(it.page(path).await.body.to_vec()).unwrap();
     let calm = shows(&it, "paths healthy").await;
-    for part in [
-        "newest evidence",
-        "kura-acme-1",
-        "Nothing is wrong",
-    ] {
+    for part in ["newest evidence", "kura-acme-1", "Nothing is wrong"] {
         assert!(calm.contains(part), "{part} is not in {calm}");
     }
     let found = it.lose_the_node(2).await;

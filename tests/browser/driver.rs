@@ -1,4 +1,4 @@
-//! A headless Chromium by WebDriver (W3C WebDriver, JSON over HTTP), and a demo beside it.
+//! A headless Chromium by chromedriver (W3C `WebDriver`, JSON over HTTP), and a demo beside it.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// How long anything that is no promise of pnwatch's may take here.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// What keeps the browser to itself: nothing is fetched but what the tests ask for.
 const FLAGS: [&str; 9] = [
@@ -215,7 +215,8 @@ impl Demo {
             lines,
             page: String::new(),
         };
-        demo.page = demo.next("page").1["url"].as_str().unwrap().to_owned();
+        let (_, told) = demo.next("page");
+        told["url"].as_str().unwrap().clone_into(&mut demo.page);
         demo
     }
 
@@ -233,7 +234,4 @@ impl Demo {
             }
         }
     }
-
-    /// Ends it.
-    pub(crate) fn stop(self) {}
 }

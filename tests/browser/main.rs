@@ -75,7 +75,7 @@ async fn a_finding_appears_and_goes_before_the_readers_eyes() {
     assert_eq!(browser.complaints().await, Vec::<String>::new());
 
     // Without its exporter the page shows the past, and says so.
-    demo.stop();
+    drop(demo);
     browser
         .until(
             "document.body.classList.contains('is-stale') \

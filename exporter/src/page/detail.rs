@@ -2,6 +2,7 @@
 
 use pnwatch_core::finding::Finding;
 use pnwatch_core::subject::Subject;
+use pnwatch_core::time::spoken;
 use pnwatch_core::view::{PathView, View};
 
 use super::findings;
@@ -176,6 +177,9 @@ fn paths(page: &mut Html, place: &Place, view: &View) {
         page.raw("\"><span class=\"mark\" aria-hidden=\"true\">")
             .raw(reading.sign());
         page.raw("</span> ").raw(reading.word());
+        if let Some(since) = path.down_since {
+            page.text(format!(" for {}", spoken(view.at.since(since))));
+        }
         page.raw("</td><td>")
             .text(words::outcome(path.last_outcome));
         page.raw("</td><td class=\"age\">");

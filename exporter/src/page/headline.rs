@@ -156,7 +156,7 @@ pub(super) fn headline(view: &View) -> Headline {
     });
     let fact = match (counts.all, counts.unknown, counts.bad) {
         (0, ..) => return blind("waiting for the first check of a path"),
-        (all, 0, 0) if all == 1 => "the one path is healthy".to_owned(),
+        (1, 0, 0) => "the one path is healthy".to_owned(),
         (all, 0, 0) => format!("all {all} paths healthy"),
         (all, unknown, 0) => format!("{} of {all} paths healthy, {unknown} unknown", counts.up),
         (all, 0, bad) => format!("{} of {all} paths healthy, {bad} wavering", counts.up),
@@ -238,3 +238,7 @@ fn figures(page: &mut Html, view: &View) {
         })
         .raw("</dd></div></dl>");
 }
+
+#[cfg(test)]
+#[path = "headline_tests.rs"]
+mod tests;

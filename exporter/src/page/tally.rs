@@ -113,6 +113,12 @@ impl<K, T, C> Group<K, T, C> {
     }
 }
 
+/// The readings of a row, cell by cell and layer by layer.
+type Looks<C> = Vec<(C, Layer, Reading)>;
+
+/// Rows with whose they are.
+type Rows<T, C> = Vec<(T, Row<C>)>;
+
 /// Puts rows together that have the same key and the same readings in every cell, as soon as
 /// there are more than `apart` of them. The worst come first, else the order is kept.
 pub(super) fn grouped<K, T, C>(
@@ -123,8 +129,7 @@ where
     K: Ord + Clone,
     C: Ord + Clone,
 {
-    type Looks<C> = Vec<(C, Layer, Reading)>;
-    let mut alike: BTreeMap<(K, Looks<C>), Vec<(T, Row<C>)>> = BTreeMap::new();
+    let mut alike: BTreeMap<(K, Looks<C>), Rows<T, C>> = BTreeMap::new();
     for (key, member, cells) in rows {
         let looks = cells
             .iter()

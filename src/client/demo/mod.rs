@@ -115,8 +115,8 @@ async fn perform(
         follow(&mut news, &mut ledger, teller, calm, |_| false).await?;
     }
     for act in script.acts() {
-        teller.breaking(*act, scene.account_of(*act));
-        ledger.broken(*act, scene.account_of(*act));
+        teller.breaking(*act, Scene::account_of(*act));
+        ledger.broken(*act, Scene::account_of(*act));
         scene.switch(*act, true).await;
         let found = |ledger: &Ledger| ledger.is_found(*act);
         follow(
@@ -135,7 +135,7 @@ async fn perform(
             |_| false,
         )
         .await?;
-        teller.mending(*act, scene.account_of(*act));
+        teller.mending(*act, Scene::account_of(*act));
         scene.switch(*act, false).await;
     }
     follow(
@@ -149,15 +149,12 @@ async fn perform(
     if !script.acts().is_empty() {
         teller.say("recovered: every finding is closed");
     }
-    match lasting {
-        Some(whole) => {
-            follow(&mut news, &mut ledger, teller, began + whole, |_| false).await?;
-        }
-        None => {
-            teller.say("watching on; end with Ctrl-C");
-            let forever = Instant::now() + Duration::from_hours(24 * 365);
-            follow(&mut news, &mut ledger, teller, forever, |_| false).await?;
-        }
+    if let Some(whole) = lasting {
+        follow(&mut news, &mut ledger, teller, began + whole, |_| false).await?;
+    } else {
+        teller.say("watching on; end with Ctrl-C");
+        let forever = Instant::now() + Duration::from_hours(24 * 365);
+        follow(&mut news, &mut ledger, teller, forever, |_| false).await?;
     }
     let untrue = ledger.untrue();
     if untrue.is_empty() {

@@ -87,7 +87,7 @@ impl Scene {
         let (trigger, shutdown) = Shutdown::manual();
         let exporter = tokio::spawn(exporter.run(shutdown.clone()));
         let probe = probe(host, at.ingest, token)?;
-        let prober = start_prober(cluster, probe, shutdown)?;
+        let prober = start_prober(&cluster, probe, shutdown)?;
         Ok(Self {
             standins,
             engine,
@@ -112,7 +112,7 @@ impl Scene {
     }
 
     /// Whom `act` strikes.
-    pub(super) fn account_of(&self, act: Act) -> &'static str {
+    pub(super) fn account_of(act: Act) -> &'static str {
         match act {
             Act::BlackHole | Act::Refused => ACCOUNTS[0],
             Act::WrongTenant | Act::ServerError => ACCOUNTS[1],
@@ -122,7 +122,7 @@ impl Scene {
 
     /// Breaks or mends the account of `act`.
     pub(super) async fn switch(&self, act: Act, on: bool) {
-        let account = self.account_of(act);
+        let account = Self::account_of(act);
         for (name, standin) in &self.standins {
             if *name == account {
                 let fault = if on { act.standin() } else { Fault::None };
@@ -175,12 +175,12 @@ impl Scene {
 }
 
 fn start_prober(
-    cluster: Cluster,
+    cluster: &Cluster,
     probe: Probe,
     shutdown: Shutdown,
 ) -> Result<std::thread::JoinHandle<Result<(), Failure>>, Failure> {
     let boot = fresh_boot_id().map_err(|error| failed("no randomness", &error))?;
-    let mut settings = Settings::new(&cluster, &probe, boot);
+    let mut settings = Settings::new(cluster, &probe, boot);
     // Its counters travel in its reports; the demo needs no page of its own for them.
     settings.listen = None;
     let play = move || {

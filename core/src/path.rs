@@ -127,7 +127,10 @@ struct Silence {
 
 impl Silence {
     fn step(&mut self, start: Tick, reached: bool, limits: &Limits) {
-        if self.newest.is_some_and(|newest| start.since(newest) > limits.stale) {
+        if self
+            .newest
+            .is_some_and(|newest| start.since(newest) > limits.stale)
+        {
             // Nothing was known in between: what was missing then is no news of now.
             *self = Self {
                 last_success: self.last_success,

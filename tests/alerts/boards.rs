@@ -65,12 +65,14 @@ fn every_board_that_an_alert_links_to_exists() {
     }
 }
 
+/// What is broken, what the complaint says, and how.
+type Break = (&'static str, &'static str, fn(&mut Value));
+
 /// Each way to break a board is found.
 #[test]
 fn a_broken_board_is_found() {
     let known = Known::new();
     let (_, whole) = boards().remove(0);
-    type Break = (&'static str, &'static str, fn(&mut Value));
     let breaks: [Break; 9] = [
         ("a metric that nobody publishes", "nobody publishes", |b| {
             replace(b, "pnwatch_target_state", "pnwatch_target_sate");
@@ -89,7 +91,7 @@ fn a_broken_board_is_found() {
             b["panels"][0]["fieldConfig"]["defaults"]["unit"] = "furlongs".into();
         }),
         ("no description", "description", |b| {
-            b["panels"][0]["description"] = "".into()
+            b["panels"][0]["description"] = "".into();
         }),
         ("panels on top of one another", "overlap", |b| {
             b["panels"][1]["gridPos"] = b["panels"][0]["gridPos"].clone();
@@ -263,6 +265,6 @@ fn check_variable(known: &Known, variable: &Value) -> Option<String> {
         Ok(Ok(labels)) if labels.contains(label) => None,
         Ok(Ok(_)) => complain("its series has no such label"),
         Ok(Err(why)) => complain(&why),
-        Err(why) => complain(&why.to_string()),
+        Err(why) => complain(&why),
     }
 }

@@ -279,13 +279,13 @@ impl Prober {
                 }
             }
             Probe::Ready => {
-                if let Some(target) = &check.target {
-                    if world.syn(&self.vantage, target, now, rng) == Syn::Accepted {
-                        let drains = world.drains(&target.account);
-                        self.ready.push((check.subject.clone(), drains, slot));
-                        let before = self.drains.insert(check.subject.clone(), drains);
-                        self.urgent |= before.unwrap_or(false) != drains;
-                    }
+                if let Some(target) = &check.target
+                    && world.syn(&self.vantage, target, now, rng) == Syn::Accepted
+                {
+                    let drains = world.drains(&target.account);
+                    self.ready.push((check.subject.clone(), drains, slot));
+                    let before = self.drains.insert(check.subject.clone(), drains);
+                    self.urgent |= before.unwrap_or(false) != drains;
                 }
                 self.schedule.finished(id);
             }

@@ -305,27 +305,27 @@ impl Scenario {
                 those.count()
             };
             let (opened, closed) = (count(Change::Opened), count(Change::Closed));
-            if let Some(wanted) = self.opened {
-                if (opened, closed) != (wanted, self.closed.unwrap_or(wanted)) {
-                    let lines: Vec<String> = said
-                        .iter()
-                        .map(|s| {
-                            let f = &s.transition.finding;
-                            let at = s.at.saturating_sub(shift).as_secs_f64();
-                            let id: &Identity = &f.identity;
-                            let what = &s.transition.change;
-                            format!("{at:.2}s {what:?} {} {} {}", id.blame, id.subject, f.fault)
-                        })
-                        .collect();
-                    let lines = lines.join("; ");
-                    miss(judge, format!("opened {opened}, closed {closed}: {lines}"));
-                }
+            if let Some(wanted) = self.opened
+                && (opened, closed) != (wanted, self.closed.unwrap_or(wanted))
+            {
+                let lines: Vec<String> = said
+                    .iter()
+                    .map(|s| {
+                        let f = &s.transition.finding;
+                        let at = s.at.saturating_sub(shift).as_secs_f64();
+                        let id: &Identity = &f.identity;
+                        let what = &s.transition.change;
+                        format!("{at:.2}s {what:?} {} {} {}", id.blame, id.subject, f.fault)
+                    })
+                    .collect();
+                let lines = lines.join("; ");
+                miss(judge, format!("opened {opened}, closed {closed}: {lines}"));
             }
             let opening = said.iter().find(|s| {
                 s.transition.change == Change::Opened && first.is_some_and(|first| s.at >= first)
             });
             if let (Some(first), Some(opening)) = (first, opening) {
-                outcome.opened_after.push(opening.at - first);
+                outcome.opened_after.push(opening.at.saturating_sub(first));
             }
         }
     }
@@ -349,7 +349,7 @@ fn compare(expect: &Expect, open: &[Finding], mut miss: impl FnMut(String)) {
         if !used.contains(&index) && !expect.perhaps.iter().any(|w| w.is(finding)) {
             miss(format!(
                 "at {at:?}: open beyond expectation: {}",
-                list(&[finding.clone()])
+                list(std::slice::from_ref(finding))
             ));
         }
     }

@@ -135,13 +135,13 @@ impl Timeline {
             };
             open[index] = true;
             // The name as it stood at last, before the repair.
-            let named = said.iter().filter(|s| {
+            let mut named = said.iter().filter(|s| {
                 wanted.is(&s.transition.finding)
                     && s.transition.change != Change::Closed
                     && s.at <= fault.until + Duration::from_secs(2)
             });
             let right = named
-                .last()
+                .next_back()
                 .is_some_and(|s| wanted.faults.contains(&s.transition.finding.fault));
             let after = first.at.saturating_sub(fault.from);
             if after > wanted.within {

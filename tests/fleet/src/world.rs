@@ -61,7 +61,7 @@ pub enum Cannot {
     Denied,
 }
 
-const LEASE: Duration = Duration::from_secs(3600);
+const LEASE: Duration = Duration::from_hours(1);
 
 /// The truth.
 #[derive(Debug, Clone)]
@@ -75,6 +75,10 @@ pub struct World {
     expiry: BTreeMap<Target, Tick>,
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "callers format the name in place"
+)]
 fn name<T: core::str::FromStr>(text: String) -> T
 where
     T::Err: core::fmt::Debug,
@@ -321,8 +325,9 @@ impl World {
     pub fn control(&self, from: &Vantage) -> bool {
         let machine = Self::machine(from);
         let vm = matches!(from, Vantage::Vm(..));
-        !self.machine_is(&machine, Break::ControlDead)
-            && !(vm && self.machine_is(&machine, Break::VmNetworkDead))
+        let dead = self.machine_is(&machine, Break::ControlDead);
+        let of_vms = vm && self.machine_is(&machine, Break::VmNetworkDead);
+        !dead && !of_vms
     }
 
     /// What `vantage` sees of its own PN leg.
@@ -383,7 +388,9 @@ impl World {
         }
         let left = match self.expiry.get(target) {
             Some(expiry) => expiry.since(now),
-            None => LEASE - Duration::from_nanos(now.as_nanos() % (LEASE.as_nanos() as u64 / 2)),
+            None => LEASE.saturating_sub(Duration::from_nanos(
+                now.as_nanos() % (LEASE.as_nanos() as u64 / 2),
+            )),
         };
         let left = left.as_secs();
         (Some(left), Some(LEASE.as_secs().saturating_sub(left)))

@@ -1,5 +1,7 @@
 //! Every scenario file, in every phase that it asks for.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test: a fault ends it
+
 use std::path::{Path, PathBuf};
 
 use pnwatch_fleet::scenario::Scenario;

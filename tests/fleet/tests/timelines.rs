@@ -1,5 +1,7 @@
 //! Random timelines: who is blamed, and that nobody else is.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test: a fault ends it
+
 use pnwatch_fleet::timeline::run_many;
 
 #[test]

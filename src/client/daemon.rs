@@ -63,7 +63,8 @@ async fn run_exporter(
     clock: SharedClock,
     shutdown: Shutdown,
 ) -> Result<(), Failure> {
-    pnwatch_exporter::run(config, clock, shutdown)
+    // Boxed: the future of a whole exporter is large, and lives once.
+    Box::pin(pnwatch_exporter::run(config, clock, shutdown))
         .await
         .map_err(|error| Failure::from_error(error.exit_code(), &error))
 }

@@ -264,7 +264,6 @@ fn check_variable(known: &Known, variable: &Value) -> Option<String> {
     match parse(&filled_in(selector)).map(|expr| known.of(&expr)) {
         Ok(Ok(labels)) if labels.contains(label) => None,
         Ok(Ok(_)) => complain("its series has no such label"),
-        Ok(Err(why)) => complain(&why),
-        Err(why) => complain(&why),
+        Ok(Err(why)) | Err(why) => complain(&why),
     }
 }

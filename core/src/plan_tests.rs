@@ -1,3 +1,5 @@
+use core::fmt::Write as _;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -8,9 +10,10 @@ fn inventory(hosts: usize, accounts: usize) -> Inventory {
         r#"{"pn_cidr":"172.16.0.0/22","nodes":[{"name":"n1","address":"172.16.0.2"}],"vantages":[{"vantage":"node/n1","address":"172.16.0.2"}"#,
     );
     for h in 0..hosts {
-        text += &format!(
-            r#",{{"vantage":"host/m{h:03}","address":"172.16.1.{}"}}"#,
-            h % 250 + 1
+        let last = h % 250 + 1;
+        let _ = write!(
+            text,
+            r#",{{"vantage":"host/m{h:03}","address":"172.16.1.{last}"}}"#
         );
     }
     text += r#"],"targets":["#;

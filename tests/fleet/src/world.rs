@@ -242,7 +242,10 @@ impl World {
             _ => false,
         };
         !self.machine_is(machine, Break::AddressGone)
-            && !self.expiry.iter().any(|(t, expiry)| own(t) && now >= *expiry)
+            && !self
+                .expiry
+                .iter()
+                .any(|(t, expiry)| own(t) && now >= *expiry)
     }
 
     /// Whether a machine is on the PN under its address.

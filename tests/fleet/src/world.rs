@@ -345,10 +345,9 @@ impl World {
 
     /// Whether what lies off the PN answers.
     pub fn control(&self, from: &Vantage) -> bool {
-        let machine = Self::machine(from);
         let vm = matches!(from, Vantage::Vm(..));
-        let dead = self.machine_is(&machine, Break::ControlDead);
-        let of_vms = vm && self.machine_is(&machine, Break::VmNetworkDead);
+        let dead = self.machine_is(from, Break::ControlDead);
+        let of_vms = vm && self.machine_is(from, Break::VmNetworkDead);
         !dead && !of_vms
     }
 

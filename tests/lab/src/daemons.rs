@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -25,6 +25,9 @@ const INGEST_PORT: u16 = 9760;
 const PROBER_LISTEN: &str = "127.0.0.1:9763";
 /// How long a daemon may take to answer `/readyz`.
 const READY_DEADLINE: Duration = Duration::from_secs(20);
+/// How long all must be well before a fault: an exporter tells nothing new for three seconds
+/// after it first hears a vantage, because the others are still on their way.
+const CALM: Duration = Duration::from_secs(4);
 /// How long all paths may take to be up after the daemons are ready.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(45);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
@@ -219,11 +222,12 @@ impl Daemons {
         })
     }
 
-    /// Waits until every exporter has every client path up.
+    /// Waits until every exporter has had every client path up for [`CALM`].
     pub fn wait_settled(&self, processes: &mut Processes) -> Result<()> {
         for (replica, address) in EXPORTERS.iter().enumerate().take(self.replicas) {
             let address = format!("{address}:{METRICS_PORT}");
             let mut missing = vec!["all".to_owned()];
+            let mut up_since = None;
             let settled = wait::polled(SETTLE_DEADLINE, || {
                 processes.check_all()?;
                 let answer = http::request(
@@ -235,7 +239,12 @@ impl Daemons {
                     REQUEST_TIMEOUT,
                 )?;
                 missing = paths_not_up(&answer.text());
-                Ok(missing.is_empty().then_some(()))
+                if !missing.is_empty() {
+                    up_since = None;
+                    return Ok(None);
+                }
+                let since = *up_since.get_or_insert_with(Instant::now);
+                Ok((since.elapsed() >= CALM).then_some(()))
             })?;
             settled.with_context(|| {
                 format!("exporter {replica}: these paths are not up after {SETTLE_DEADLINE:?}: {missing:?}")

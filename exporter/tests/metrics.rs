@@ -295,12 +295,17 @@ async fn what_a_report_invents_makes_no_series() {
         ])
         .collect();
     it.report(&report("host/mini-1", 1, &invented)).await;
-    let text = it.metrics().await;
-    let names: BTreeSet<String> = text
-        .lines()
-        .filter(|line| line.starts_with("pnwatch_checks_total"))
-        .map(|line| parse(line).labels["account"].clone())
-        .collect();
+    // A scrape may be answered from a snapshot of up to 100 ms ago.
+    let names = common::until("the report in /metrics", async || {
+        let text = it.metrics().await;
+        let names: BTreeSet<String> = text
+            .lines()
+            .filter(|line| line.starts_with("pnwatch_checks_total"))
+            .map(|line| parse(line).labels["account"].clone())
+            .collect();
+        (!names.is_empty()).then_some(names)
+    })
+    .await;
     assert_eq!(names, [String::new(), "acme".to_owned()].into());
     it.stop().await;
 }

@@ -46,9 +46,30 @@ impl Board {
         now: Tick,
         credible: impl Fn(&Vantage, &Path) -> bool,
     ) -> Tally {
-        let paths: Vec<(&Vantage, &Path, Verdict)> = self
-            .paths_to(subject, layer)
-            .filter(|(v, p)| credible(v, p))
+        let paths = self.paths_to(subject, layer);
+        self.tally_over(paths.filter(|(v, p)| credible(v, p)), since, now)
+    }
+
+    /// As [`Board::tally`], of one vantage alone.
+    pub fn tally_of(
+        &self,
+        own: &Vantage,
+        subject: &Subject,
+        layer: Layer,
+        since: Option<Tick>,
+        now: Tick,
+    ) -> Tally {
+        let path = self.path(own, subject, layer).map(|p| (own, p));
+        self.tally_over(path.into_iter(), since, now)
+    }
+
+    fn tally_over<'a>(
+        &'a self,
+        paths: impl Iterator<Item = (&'a Vantage, &'a Path)>,
+        since: Option<Tick>,
+        now: Tick,
+    ) -> Tally {
+        let paths: Vec<(&Vantage, &Path, Verdict)> = paths
             .map(|(v, p)| (v, p, p.state.verdict_at(now, &self.limits)))
             .collect();
         let mut tally = Tally {

@@ -39,6 +39,10 @@ pub(super) fn by_own_link(case: &Case<'_>, blamed: &mut Blamed, found: &mut Vec<
             (None, case.patience.link_hold),
             case.now.tick,
         );
+        let bad = !matches!(word.sign, LinkSign::Fine | LinkSign::Silent);
+        if !bad && !case.board.denied(&own) {
+            continue;
+        }
         let reach = |layer| told_since(case, &own, layer, word.since);
         let signs = HostSigns {
             link: word.sign,
@@ -48,8 +52,7 @@ pub(super) fn by_own_link(case: &Case<'_>, blamed: &mut Blamed, found: &mut Vec<
             control: Reach::Unknown,
             denied: case.board.denied(&own),
         };
-        let bad = !matches!(word.sign, LinkSign::Fine | LinkSign::Silent);
-        if let Some(named) = table::host(signs).filter(|_| bad || signs.denied) {
+        if let Some(named) = table::host(signs) {
             let mut diagnosis = new(&host, named, word.since);
             diagnosis.evidence.push(text::link_line(case, &own, &word));
             finish(case, diagnosis, &host, blamed, found);
@@ -150,10 +153,7 @@ pub(super) fn by_vms(case: &Case<'_>, blamed: &mut Blamed, found: &mut Vec<Diagn
         let own = Vantage::Host(host.clone());
         let of_host: Vec<Tally> = subjects
             .iter()
-            .map(|s| {
-                case.board
-                    .tally(s, Layer::Tcp, Some(since), now, |v, _| *v == own)
-            })
+            .map(|s| case.board.tally_of(&own, s, Layer::Tcp, Some(since), now))
             .collect();
         let down_seen = ports.iter().filter_map(|t| t.down_seen).min();
         let early = down_seen.is_some_and(|seen| now.since(seen) < case.patience.naming_wait);
@@ -277,7 +277,7 @@ fn told_since(case: &Case<'_>, own: &Vantage, layer: Layer, since: Tick) -> Reac
         .iter()
         .map(|s| {
             case.board
-                .tally(s, layer, Some(since), case.now.tick, |v, _| v == own)
+                .tally_of(own, s, layer, Some(since), case.now.tick)
         })
         .collect();
     Reach::told(&tallies)
@@ -296,7 +296,7 @@ fn missed(
         .map(|(_, subject)| {
             let tally = case
                 .board
-                .tally(subject, layer, None, case.now.tick, |v, _| v == own);
+                .tally_of(own, subject, layer, None, case.now.tick);
             (subject.clone(), tally)
         })
         .filter(|(subject, tally)| {
@@ -318,7 +318,7 @@ fn own_reach(
         .iter()
         .map(|s| {
             case.board
-                .tally(s, layer, Some(since), case.now.tick, |v, _| v == own)
+                .tally_of(own, s, layer, Some(since), case.now.tick)
         })
         .filter(|t| t.missing.is_empty())
         .collect();

@@ -200,7 +200,26 @@ impl Book {
         let second = self.second(now);
         let to = second / id.slot_seconds();
         let slots = window.as_secs().div_ceil(id.slot_seconds()).max(1);
-        series.rings[usize::from(id.number())].sum(to.saturating_sub(slots), to)
+        let after = to.saturating_sub(slots);
+        let ring = |id: RingId| &series.rings[usize::from(id.number())];
+        let mut counts = ring(id).sum(after, to);
+        if id != RingId::Fine {
+            // A coarse slot counts as covered by its first event: in a young ledger that is an
+            // hour for a second. Where the fine ring reaches, it knows better.
+            let fine = RingId::Fine;
+            let recent = second / fine.slot_seconds();
+            let reach = second.saturating_sub(fine.slots() * fine.slot_seconds());
+            let (edge, part) = (reach / id.slot_seconds(), reach % id.slot_seconds());
+            let older = ring(id).sum(after, edge.saturating_sub(1)).covered_s;
+            let at_edge = ring(id)
+                .sum(edge.saturating_sub(1).max(after), edge)
+                .covered_s;
+            let newer = ring(fine)
+                .sum(recent.saturating_sub(fine.slots()), recent)
+                .covered_s;
+            counts.covered_s = older + at_edge.min(part) + newer;
+        }
+        counts
     }
 
     /// Every series, in the order of their first event.

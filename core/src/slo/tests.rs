@@ -127,6 +127,22 @@ fn a_young_ledger_pages_for_a_dead_account_and_not_for_a_blip() {
     }
 }
 
+/// Seconds after its first event a ledger must not take a coarse slot for an hour of evidence.
+#[test]
+fn a_ledger_of_seconds_judges_no_long_window_by_them() {
+    for start in [0, 3599, 12_345, 86_399] {
+        let mut book = Book::new(at(start));
+        let policy = Policy::default();
+        let one = [key("one")];
+        run(&mut book, &one, Event::Good, start, start + 20);
+        run(&mut book, &one, Event::Bad, start + 20, start + 38);
+        let now = at(start + 38);
+        assert_eq!(burning(&book, &policy, &one[0], now), None, "from {start}");
+        let day = book.window(&one[0], hours(24), now);
+        assert!(day.covered_s <= 50, "{} s are covered", day.covered_s);
+    }
+}
+
 #[test]
 fn what_a_finding_explains_burns_no_account_page_but_the_budget() {
     let policy = Policy::default();
@@ -225,8 +241,8 @@ fn budgets_run_out_when_they_say() {
     run(&mut book, core::slice::from_ref(&one), Event::Good, 0, 3000);
     book.record(&one, Event::Bad, 1, at(3000));
     let budget = budget(&book, &policy, &one, at(3000)).unwrap();
-    // 1 bad of 3001 against 1 in 2000, in two of the 672 hours of the period.
-    let spent = 2000.0 / 3001.0 * 2.0 / 672.0;
+    // 1 bad of 3001 against 1 in 2000, in 3010 s of the 672 hours of the period.
+    let spent = 2000.0 / 3001.0 * 3010.0 / (672.0 * 3600.0);
     assert!((budget.remaining.unwrap() - (1.0 - spent)).abs() < 1e-6);
     // The last hour spent 1 of 3001 within 3010 of 3600 s.
     let pace = 2000.0 / 3001.0 * 3010.0 / 3600.0;

@@ -88,9 +88,11 @@ pub async fn keep(
         // Refused only when the engine is overloaded or stopping; the next second tells again.
         let _ = engine.set_external("budget", turn.burning).await;
     }
+    // Said already, with its reason, where nothing is being written.
+    let said = ledger.status().volatile.is_some();
     // The writer blocks; the runtime must not.
     let flushed = tokio::task::spawn_blocking(move || ledger.flush(LAST)).await;
-    if !matches!(flushed, Ok(true)) {
+    if !said && !matches!(flushed, Ok(true)) {
         tracing::warn!("the ledger's last second is not on disk");
     }
 }

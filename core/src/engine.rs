@@ -68,6 +68,7 @@ pub struct Engine {
     started: Now,
     last_evaluated: Tick,
     last_forgot: Tick,
+    last_noted: Tick,
     /// Since when some client vantage has been heard; `None` = none is.
     sighted: Option<Tick>,
     inventory_changed: bool,
@@ -87,6 +88,7 @@ impl Engine {
             started: now,
             last_evaluated: now.tick,
             last_forgot: now.tick,
+            last_noted: Tick::default(),
             sighted: None,
             inventory_changed: false,
             reached_since: BTreeMap::new(),
@@ -126,7 +128,12 @@ impl Engine {
     pub fn evaluate(&mut self, now: Now) -> Vec<Transition> {
         self.forget(now.tick);
         self.last_evaluated = now.tick;
-        self.note_reached(now.tick);
+        // While nobody misses anything, a look a second is enough.
+        let troubled = self.board.missing_vantages().next().is_some();
+        if troubled || now.tick.since(self.last_noted) >= CALM {
+            self.last_noted = now.tick;
+            self.note_reached(now.tick);
+        }
         let heard = |v: &Vantage| v.is_client() && self.board.is_reporting(v, now.tick);
         let sighted = self.board.vantages().keys().any(heard);
         self.sighted = sighted.then(|| self.sighted.unwrap_or(now.tick));

@@ -13,6 +13,15 @@ use crate::time::Tick;
 /// and reports take their time. A success that is newer by less proves nothing.
 pub const SKEW: Duration = Duration::from_millis(300);
 
+/// A prober that has just started again, or got no time, has told of no miss because it has
+/// not looked: the slowest check comes every two seconds, and its report within one more.
+const CHECKED_LATELY: Duration = Duration::from_millis(3200);
+
+fn checked_lately(path: &Path, now: Tick) -> bool {
+    let newest = path.state.newest();
+    newest.is_some_and(|newest| now.since(newest) <= CHECKED_LATELY)
+}
+
 /// Who reaches a subject, who does not, and who cannot tell yet.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tally {
@@ -98,7 +107,9 @@ impl Board {
                 {
                     tally.reached.push(vantage.clone());
                 }
-                Verdict::Up | Verdict::Degraded if self.told_lately(vantage, now) => {
+                Verdict::Up | Verdict::Degraded
+                    if self.told_lately(vantage, now) && checked_lately(path, now) =>
+                {
                     tally.quiet.push(vantage.clone());
                 }
                 _ => {}

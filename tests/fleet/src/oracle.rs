@@ -193,7 +193,12 @@ pub fn are_apart(one: &Injected, other: &Injected, world: &World) -> bool {
     let felt = |row: Row| matches!(row, Row::F3 | Row::F7 | Row::F12);
     let node_dead = |row: Row| row.verdict().0 == Blame::Node;
     let hidden = felt(one.row) && node_dead(other.row) || felt(other.row) && node_dead(one.row);
-    if hidden && world.inventory.nodes.len() < 2 {
+    let dead = [&one.target, &other.target];
+    let served = |n: &Target| {
+        let mut targets = world.inventory.targets.values();
+        n.node().is_some() && targets.any(|t| Some(&t.node) != n.node())
+    };
+    if hidden && !dead.into_iter().any(served) {
         return false;
     }
     let hosts = world

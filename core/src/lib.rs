@@ -12,6 +12,7 @@ pub mod correlate;
 pub mod diagnosis;
 pub mod engine;
 pub mod fault;
+pub mod filter;
 pub mod finding;
 pub mod findings;
 pub mod gate;

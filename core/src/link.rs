@@ -7,6 +7,8 @@ use core::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+pub use crate::filter::FilterFacts;
+
 /// A 48-bit MAC address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Mac(pub [u8; 6]);
@@ -160,29 +162,6 @@ pub struct RouteFact {
     /// Whether a gateway is in between.
     #[serde(default)]
     pub via_gateway: bool,
-}
-
-/// What a host's packet filter looks like (nft on stand-ins, pf on macOS).
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct FilterFacts {
-    /// The anchor or table that admits VM sources is there and not empty.
-    #[serde(default)]
-    pub admits_vms: Option<bool>,
-    /// The NAT rule of the PN leg is there, on the right device.
-    #[serde(default)]
-    pub nat_rule: Option<bool>,
-    /// An anchor is loaded twice.
-    #[serde(default)]
-    pub duplicate: bool,
-    /// The last load failed (`Resource busy`).
-    #[serde(default)]
-    pub load_failed: bool,
-    /// States in use.
-    #[serde(default)]
-    pub states: Option<u64>,
-    /// Limit of states.
-    #[serde(default)]
-    pub states_limit: Option<u64>,
 }
 
 /// Everything a vantage knows of its own PN leg.

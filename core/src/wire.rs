@@ -280,6 +280,16 @@ impl Report {
             if let Some(device) = link.facts.route.as_ref().and_then(|r| r.device.as_ref()) {
                 text("link.facts.route.device", device, 16, device_character)?;
             }
+            if let Some(filter) = &link.facts.filter {
+                bound(
+                    "link.facts.filter.ports",
+                    filter.ports.len(),
+                    crate::filter::MAX_PORT_SPANS,
+                )?;
+                if let Some(device) = &filter.nat_device {
+                    text("link.facts.filter.nat_device", device, 16, device_character)?;
+                }
+            }
         }
         Ok(())
     }

@@ -276,3 +276,41 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_filter_is_bounded_and_its_device_is_a_device() {
+    use pnwatch_core::filter::{FilterKind, MAX_PORT_SPANS, PortSpan};
+    let with = |change: fn(&mut pnwatch_core::filter::FilterFacts)| {
+        changed(|report| {
+            let link = report.link.as_mut().unwrap();
+            change(link.facts.filter.as_mut().unwrap());
+        })
+    };
+    let span = PortSpan {
+        first: 30000,
+        last: 32767,
+    };
+    let pf = with(|f| {
+        f.kind = FilterKind::Pf;
+        f.ports = vec![
+            PortSpan {
+                first: 30000,
+                last: 32767
+            };
+            MAX_PORT_SPANS
+        ];
+        f.nat_device = Some("vlan1".into());
+    })
+    .unwrap();
+    let filter = pf.link.unwrap().facts.filter.unwrap();
+    assert_eq!((filter.kind, filter.ports[0]), (FilterKind::Pf, span));
+    for change in [
+        (|f| f.ports = vec![PortSpan { first: 1, last: 2 }; MAX_PORT_SPANS + 1])
+            as fn(&mut pnwatch_core::filter::FilterFacts),
+        |f| f.nat_device = Some("vlan1; reboot".into()),
+        |f| f.nat_device = Some(String::new()),
+        |f| f.nat_device = Some("x".repeat(17)),
+    ] {
+        assert!(with(change).is_err());
+    }
+}

@@ -120,6 +120,8 @@ fn settled(facts: &LinkFacts) -> LinkFacts {
         held.valid_for_s = held.valid_for_s.map(|_| 0);
         held.renewed_ago_s = held.renewed_ago_s.map(|_| 0);
     }
+    // Read at its own pace: what it says is no news of the link.
+    settled.filter = None;
     settled
 }
 

@@ -1,4 +1,4 @@
-//! Every link in every document leads somewhere.
+//! Every link in every document leads somewhere, and the API is described as it is.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -153,4 +153,43 @@ fn links_and_anchors_are_read_as_github_reads_them() {
         anchors(text),
         BTreeSet::from(["a-b-c".to_owned(), "a-b-c-1".to_owned()])
     );
+}
+
+/// What stands between quotes after each `.route(` of the sources under `folder`.
+fn routes(folder: &Path, into: &mut BTreeSet<String>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            routes(&path, into);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            for call in text.split(".route(").skip(1) {
+                let place = call.trim_start().strip_prefix('"');
+                if let Some((place, _)) = place.and_then(|rest| rest.split_once('"')) {
+                    into.insert(place.to_owned());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn the_described_api_is_the_one_that_is_served() {
+    let mut served = BTreeSet::new();
+    routes(&root().join("exporter/src"), &mut served);
+    served.retain(|place| place.starts_with("/v1/") || place.ends_with('z'));
+    let text = std::fs::read_to_string(root().join("docs/openapi.yaml")).unwrap();
+    let described: BTreeSet<String> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("  /")?.strip_suffix(':'))
+        .map(|place| format!("/{place}"))
+        .collect();
+    assert_eq!(described, served, "docs/openapi.yaml and the routes differ");
+    let prose = std::fs::read_to_string(root().join("docs/api.md")).unwrap();
+    for place in &served {
+        assert!(
+            prose.contains(place.as_str()),
+            "docs/api.md does not name {place}"
+        );
+    }
 }

@@ -11,6 +11,7 @@ pub mod burst;
 pub mod correlate;
 pub mod diagnosis;
 pub mod engine;
+pub mod failure;
 pub mod fault;
 pub mod filter;
 pub mod finding;

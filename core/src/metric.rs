@@ -180,6 +180,8 @@ metrics! {
         "Reports that came, by what became of them.";
     PLAN_REQUESTS = "pnwatch_plan_requests_total" Counter Count ["result"]
         "Plan requests, by how they were answered.";
+    PAGE_REFUSALS = "pnwatch_page_requests_refused_total" Counter Count ["reason"]
+        "Requests that the page listener refused, by reason: another name, too many, no reader.";
     GATE_ANSWERS = "pnwatch_gate_answers_total" Counter Count ["result"]
         "Questions to the gate, by what it said; refused = the question does not read, or no room to wait.";
     GATE_OVERRIDES = "pnwatch_gate_overrides_total" Counter Count []

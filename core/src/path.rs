@@ -6,6 +6,7 @@
 use core::time::Duration;
 use std::collections::VecDeque;
 
+use crate::failure::Failures;
 use crate::outcome::{Cause, Outcome, labels};
 use crate::time::Tick;
 
@@ -104,6 +105,7 @@ pub struct PathState {
     silence: Silence,
     last: Option<Observation>,
     last_miss: Option<(Tick, Cause)>,
+    failures: Failures,
     /// One bit per measured check, newest lowest; 1 = miss.
     window: u64,
     measured: u32,
@@ -178,8 +180,12 @@ impl PathState {
             self.last = Some(seen);
         }
         let reached = match seen.outcome {
-            Outcome::Reached => true,
+            Outcome::Reached => {
+                self.failures.success();
+                true
+            }
             Outcome::Unreached(cause) => {
+                self.failures.miss(seen.start, cause);
                 self.last_miss = self.last_miss.max(Some((seen.start, cause)));
                 false
             }
@@ -247,6 +253,11 @@ impl PathState {
     /// The newest result, measured or not.
     pub fn last(&self) -> Option<Observation> {
         self.last
+    }
+
+    /// The last failures, whatever has followed them.
+    pub fn failures(&self) -> &Failures {
+        &self.failures
     }
 
     /// Start and cause of the newest miss.

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use serde::Serialize;
 
+use crate::failure::Failure;
 use crate::finding::Finding;
 use crate::inventory::AccountTarget;
 use crate::link::{LinkFacts, Mac};
@@ -112,4 +113,6 @@ pub struct PathView {
     pub mac: Option<Mac>,
     /// Last round trip, microseconds.
     pub rtt_us: Option<u32>,
+    /// Its last failures, newest first, kept apart from what has followed them.
+    pub failures: Vec<Failure>,
 }

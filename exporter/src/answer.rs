@@ -44,7 +44,7 @@ impl IntoResponse for Refusal {
                     HeaderValue::from_static("Bearer realm=\"pnwatch\""),
                 );
             }
-            StatusCode::SERVICE_UNAVAILABLE => {
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS => {
                 headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
             }
             _ => {}

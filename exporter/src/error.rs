@@ -6,6 +6,7 @@ use pnwatch_edge::listen::ListenError;
 
 use crate::ingest::TokenError;
 use crate::kube::ConnectError;
+use crate::page::ReaderError;
 
 /// Why the exporter cannot start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,9 @@ pub enum ServeError {
     /// A token cannot be used.
     #[error(transparent)]
     Token(#[from] TokenError),
+    /// A reader's secret cannot be used.
+    #[error(transparent)]
+    Reader(#[from] ReaderError),
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
@@ -50,6 +54,7 @@ impl ServeError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Inventory(ConfigError::Unreadable { .. })
+            | Self::Reader(_)
             | Self::Token(TokenError::Unusable { .. }) => 66,
             Self::Listen(error) => error.exit_code(),
             Self::NoSection

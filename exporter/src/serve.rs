@@ -29,7 +29,7 @@ use crate::kube::{InventorySnapshot, Live, Reviewer};
 use crate::ledger::{Books, FILE_NAME, Keeper, Ledger, Statement, keep};
 use crate::metrics::Metrics;
 use crate::owner::{Handle, Owner};
-use crate::page::Page;
+use crate::page::{Links, Page, Readers};
 use crate::tally::Tally;
 use crate::traffic::{Verdicts, Watcher};
 
@@ -62,6 +62,7 @@ pub struct Exporter {
     engine: Handle,
     tally: Arc<Tally>,
     tokens: Arc<Tokens>,
+    readers: Arc<Readers>,
     cluster: Cluster,
     source: Source,
     listeners: Listeners,
@@ -145,6 +146,7 @@ impl Exporter {
         let serve = config.serve.clone().ok_or(ServeError::NoSection)?;
         let (source, inventory) = Source::open(config, &serve.inventory, &clock).await?;
         let tokens = Arc::new(Tokens::read(&serve.tokens)?);
+        let readers = Readers::read(&serve.readers)?;
         let listeners = Listeners {
             ingest: bind("serve.listen.ingest", serve.listen.ingest).await?,
             page: bind("serve.listen.page", serve.listen.page).await?,
@@ -172,6 +174,7 @@ impl Exporter {
             engine: handle,
             tally,
             tokens,
+            readers,
             cluster: config.cluster.clone(),
             source,
             listeners,
@@ -295,6 +298,9 @@ impl Exporter {
             verdicts: verdicts.clone(),
             books: self.statement.clone(),
             local: at.page.ip().is_loopback(),
+            links: links(&self.serve),
+            readers: self.readers,
+            tally: Arc::clone(&self.tally),
         };
         let gate = Gate::new(
             self.engine.clone(),
@@ -406,6 +412,14 @@ impl Exporter {
             tracing::warn!("the ledger did not finish in time");
         }
         ended
+    }
+}
+
+fn links(serve: &Serve) -> Links {
+    let manager = serve.alertmanager.as_ref();
+    let url = manager.and_then(|manager| manager.external_url.as_ref());
+    Links {
+        alertmanager: url.map(|url| url.as_str().trim_end_matches('/').to_owned()),
     }
 }
 

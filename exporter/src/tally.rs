@@ -76,12 +76,25 @@ results!(
     }
 );
 
+results!(
+    /// Why the page listener did not serve a request.
+    PageRefusal {
+        /// Another name than this machine's on a loopback listener.
+        Host => "host",
+        /// Too many from one address.
+        Rate => "rate",
+        /// No reader's name and secret.
+        Unauthorized => "unauthorized",
+    }
+);
+
 /// All counters.
 #[derive(Debug, Default)]
 pub struct Tally {
     ingested: [AtomicU64; Ingested::ALL.len()],
     plans: [AtomicU64; PlanAnswer::ALL.len()],
     gate: [AtomicU64; GateAnswer::ALL.len()],
+    page: [AtomicU64; PageRefusal::ALL.len()],
     gate_overrides: AtomicU64,
     gate_waiting: AtomicU64,
     tokens_unreadable: AtomicU64,
@@ -119,6 +132,16 @@ impl Tally {
     /// How many questions to the gate ended so.
     pub fn gate_so_far(&self, answer: GateAnswer) -> u64 {
         self.gate[answer as usize].load(Relaxed)
+    }
+
+    /// Counts one refusal of the page listener.
+    pub fn page_refused(&self, why: PageRefusal) {
+        self.page[why as usize].fetch_add(1, Relaxed);
+    }
+
+    /// How many there were.
+    pub fn page_refused_so_far(&self, why: PageRefusal) -> u64 {
+        self.page[why as usize].load(Relaxed)
     }
 
     /// Counts one question whose asker goes on whatever the gate says.

@@ -20,6 +20,7 @@ async fn every_answer_is_hardened_and_live_and_ready_say_so() {
         "/?live",
         "/vantages",
         "/accounts",
+        "/budgets",
         "/accounts/acme",
         "/nodes/kura-fleet-1",
         "/vantages/host/mini-1",
@@ -121,6 +122,95 @@ async fn the_page_shows_the_finding_and_the_matrix() {
     let view = it.json("/v1/view").await;
     assert_eq!(view["findings_open"], 1);
     assert_eq!(view["targets"][0]["target"]["account"], "acme");
+    it.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finding_can_be_taken_elsewhere_and_its_paths_remember() {
+    let manager = ["http://127.0.0.1:9".to_owned()];
+    let it = Setup::new()
+        .alertmanagers(&manager, Duration::from_mins(1))
+        .start()
+        .await;
+    it.report(&healthy("host/mini-1", 1)).await;
+    it.report(&healthy("host/mini-2", 1)).await;
+    let text = async |path: &str| String::from_utf8(it.page(path).await.body.to_vec()).unwrap();
+    let found = it.lose_the_node(2).await;
+    let id = found["id"].as_str().unwrap();
+    let page = text(&format!("/findings/{id}")).await;
+    for part in [
+        // A silence for this finding alone, in the Alertmanager that people open.
+        "href=\"http://alerts.example/am/#/silences/new?filter=%7Balertname%3D%22PNNodeUnreachable%22%2Ccluster%3D%22staging%22%2Cblame%3D%22node%22%2Csubject%3D%22kura-fleet-1%22%7D\"",
+        // The same as Markdown.
+        "<code>**critical: node kura-fleet-1",
+    ] {
+        assert!(page.contains(part), "{part} is not in {page}");
+    }
+    assert!(text("/").await.contains("<ol class=\"timeline\">"));
+    // Every path has a place of its own, which remembers what its checks failed of.
+    let vantage = text("/vantages/host/mini-1").await;
+    let place = vantage
+        .split("href=\"")
+        .filter_map(|part| part.split('"').next())
+        .find(|link| link.starts_with("/paths/host/mini-1/arp/"))
+        .unwrap_or_else(|| panic!("no path in {vantage}"));
+    let path = text(place).await;
+    assert!(
+        path.contains("Last failures") && path.contains("arp unanswered"),
+        "{path}"
+    );
+    assert_eq!(
+        it.page("/paths/host/mini-1/arp/node:nobody").await.status,
+        404
+    );
+    it.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_readers_read_where_readers_are_named() {
+    let mut setup = Setup::new();
+    let file = setup.dir.path().join("reader");
+    std::fs::write(&file, "s3cret").unwrap();
+    setup.serve().readers = vec![pnwatch_edge::config::Reader {
+        name: "oncall".to_owned(),
+        file,
+    }];
+    let it = setup.start().await;
+    let ask = async |path: &str, authorization: Option<&str>| {
+        let mut request = Request::get(format!("http://{}{path}", it.at.page));
+        if let Some(value) = authorization {
+            request = request.header(header::AUTHORIZATION, value.parse().unwrap());
+        }
+        it.send(request).await
+    };
+    for path in [
+        "/",
+        "/v1/findings",
+        "/v1/view",
+        "/v1/gate?all=1",
+        "/runbooks",
+        "/nothing",
+    ] {
+        for wrong in [None, Some("Bearer wrong"), Some("Basic b25jYWxsOndyb25n")] {
+            let answer = ask(path, wrong).await;
+            assert_eq!(answer.status, 401, "{path} {wrong:?}");
+            assert!(
+                answer.headers[header::WWW_AUTHENTICATE]
+                    .to_str()
+                    .unwrap()
+                    .starts_with("Basic "),
+                "a browser must ask"
+            );
+            assert!(!answer.first_line().contains("acme"));
+        }
+        for right in ["Bearer s3cret", "Basic b25jYWxsOnMzY3JldA=="] {
+            assert_ne!(ask(path, Some(right)).await.status, 401, "{path}");
+        }
+    }
+    // Health, style and script tell nothing.
+    for path in ["/livez", "/readyz", "/assets/page.css", "/assets/page.js"] {
+        assert_eq!(ask(path, None).await.status, 200, "{path}");
+    }
     it.stop().await;
 }
 

@@ -124,6 +124,43 @@ impl Browser {
             .await
     }
 
+    /// What the promise of an async function's body gives.
+    pub(crate) async fn wait_for(&self, script: &str) -> Value {
+        let script = format!(
+            "const done = arguments[arguments.length - 1]; (async () => {{ {script} }})().then(done, (e) => done(String(e)))"
+        );
+        self.post("/execute/async", &json!({ "script": script, "args": [] }))
+            .await
+    }
+
+    /// Presses one key.
+    pub(crate) async fn press(&self, key: &str) {
+        let keys = json!({ "actions": [{ "type": "key", "id": "keyboard", "actions": [
+            { "type": "keyDown", "value": key }, { "type": "keyUp", "value": key },
+        ]}]});
+        self.post("/actions", &keys).await;
+    }
+
+    /// Lets no page run a script from now on.
+    pub(crate) async fn without_scripts(&self) {
+        let off = json!({ "value": true });
+        self.command("Emulation.setScriptExecutionDisabled", off)
+            .await;
+    }
+
+    /// What a screen reader finds: role and name of everything that has one.
+    pub(crate) async fn spoken(&self) -> Vec<(String, String)> {
+        let tree = self.command("Accessibility.getFullAXTree", json!({})).await;
+        let nodes = tree["nodes"].as_array().unwrap().iter();
+        let of = |node: &Value, key: &str| {
+            let text = node[key]["value"].as_str().unwrap_or_default();
+            text.to_owned()
+        };
+        nodes
+            .map(|node| (of(node, "role"), of(node, "name")))
+            .collect()
+    }
+
     /// Waits until the expression holds; gives how long that took.
     pub(crate) async fn until(&self, expression: &str, deadline: Duration) -> Duration {
         let began = Instant::now();

@@ -19,6 +19,21 @@ const SILENCE_TOLD: Duration = Duration::from_secs(9);
 /// How long a page may take to be there at all on a busy machine.
 const LOADED: Duration = Duration::from_secs(30);
 
+/// Pages that can be walked to from the first one.
+const PLACES: [&str; 9] = [
+    "accounts/acme",
+    "nodes/demo-node",
+    "vantages/host/this-machine",
+    "paths/host/this-machine/tcp/account:acme/kura-acme/nodeport",
+    "vantages",
+    "accounts",
+    "budgets",
+    "runbooks",
+    "runbooks/PNWrongTenant",
+];
+/// The Tab key (W3C `WebDriver` §17.4.2).
+const TAB: &str = "\u{e004}";
+
 #[tokio::test]
 async fn a_finding_appears_and_goes_before_the_readers_eyes() {
     let browser = Browser::open().await;
@@ -85,6 +100,134 @@ async fn a_finding_appears_and_goes_before_the_readers_eyes() {
         .await;
 }
 
+/// Every page in both schemes, by the checker that auditors use.
+#[tokio::test]
+async fn the_accessibility_checker_finds_nothing() {
+    let browser = Browser::open().await;
+    let demo = Demo::start(&["--fault", "black-hole"]);
+    browser.go(&demo.page).await;
+    browser
+        .until("document.querySelector('.mood.critical')", LOADED)
+        .await;
+    let axe = axe();
+    let found = browser
+        .run("return document.querySelector('.finding h3 a').getAttribute('href')")
+        .await;
+    let finding = found.as_str().unwrap().trim_start_matches('/').to_owned();
+    let mut places = PLACES.map(str::to_owned).to_vec();
+    places.push(String::new());
+    places.push(finding);
+    for place in &places {
+        browser.go(&format!("{}{place}", demo.page)).await;
+        browser
+            .until("document.querySelector('main h1')", LOADED)
+            .await;
+        for (width, scheme) in [(1280, "light"), (360, "dark")] {
+            browser.resize(width, scheme).await;
+            let report = browser
+                .wait_for(&format!(
+                    "{axe}; const found = await axe.run(document, {{ resultTypes: ['violations'] }}); \
+                     return found.violations.map(v => v.id + ': ' + v.help + ' @ ' + v.nodes.map(n => n.html).join(' | '));"
+                ))
+                .await;
+            assert_eq!(
+                report,
+                serde_json::json!([]),
+                "/{place} at {width} {scheme}"
+            );
+        }
+    }
+}
+
+/// The checker, fetched once and checked by its hash.
+fn axe() -> String {
+    let got = std::process::Command::new("tests/browser/axe")
+        .output()
+        .unwrap();
+    assert!(
+        got.status.success(),
+        "tests/browser/axe: {}",
+        String::from_utf8_lossy(&got.stderr)
+    );
+    std::fs::read_to_string(String::from_utf8(got.stdout).unwrap().trim()).unwrap()
+}
+
+#[tokio::test]
+async fn the_keyboard_reaches_everything_in_order() {
+    let browser = Browser::open().await;
+    let demo = Demo::start(&["--fault", "black-hole"]);
+    browser.go(&demo.page).await;
+    browser
+        .until("document.querySelector('.finding button.copy')", LOADED)
+        .await;
+    // The first key leads past the bar to the state.
+    browser.press(TAB).await;
+    browser
+        .until("document.activeElement.className === 'skip'", SEEN)
+        .await;
+    // Then everything that can be used, each with a visible mark, in the order of the page.
+    let mut seen = Vec::new();
+    for _ in 0..120 {
+        browser.press(TAB).await;
+        let on = browser
+            .run(
+                "const e = document.activeElement; if (e === document.body) return null; \
+                 const r = e.getBoundingClientRect(), s = getComputedStyle(e); \
+                 return [e.tagName, e.textContent.trim().slice(0, 40), r.width > 0, s.outlineStyle !== 'none']",
+            )
+            .await;
+        if on.is_null() {
+            break;
+        }
+        assert_eq!(on[2], true, "an invisible thing has the focus: {on}");
+        assert_eq!(on[3], true, "the focus cannot be seen: {on}");
+        seen.push(format!(
+            "{} {}",
+            on[0].as_str().unwrap(),
+            on[1].as_str().unwrap()
+        ));
+    }
+    for part in [
+        "A ◉ pnwatch",
+        "A account acme",
+        "BUTTON Copy",
+        "A Runbook",
+        "A Budgets",
+    ] {
+        assert!(
+            seen.iter().any(|on| on.starts_with(part)),
+            "{part} cannot be reached by keys: {seen:#?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn without_scripts_the_state_still_reads() {
+    let browser = Browser::open().await;
+    let demo = Demo::start(&["--fault", "black-hole"]);
+    let (_, line) = demo.next("opened");
+    let account = line["finding"]["account"].as_str().unwrap();
+    browser.without_scripts().await;
+    let deadline = std::time::Instant::now() + LOADED;
+    loop {
+        browser.go(&demo.page).await;
+        let spoken = browser.spoken().await;
+        let says = |role: &str, part: &str| {
+            spoken
+                .iter()
+                .any(|(r, name)| r == role && name.contains(part))
+        };
+        if says("heading", &format!("account {account}"))
+            && says("StaticText", "Without JavaScript this page does not move")
+            && says("link", "Runbook PNAccountUnreachable")
+            && says("columnheader", "Account")
+        {
+            return;
+        }
+        assert!(std::time::Instant::now() < deadline, "{spoken:#?}");
+    }
+}
+
 /// With `PNWATCH_SCREENSHOTS=DIR` the pictures of docs/ are taken anew.
 #[tokio::test]
 async fn it_fits_a_phone_and_a_desk_in_the_dark_and_in_the_light() {
@@ -96,7 +239,7 @@ async fn it_fits_a_phone_and_a_desk_in_the_dark_and_in_the_light() {
         .await;
     let folder = std::env::var_os("PNWATCH_SCREENSHOTS").map(std::path::PathBuf::from);
     for scheme in ["light", "dark"] {
-        for (width, most) in [(1280, 1_200), (360, 1_600)] {
+        for (width, most) in [(2560, 1_300), (1280, 1_200), (360, 1_600)] {
             browser.resize(width, scheme).await;
             let fits = format!("document.documentElement.scrollWidth <= {width}");
             browser.until(&fits, SEEN).await;
@@ -108,15 +251,7 @@ async fn it_fits_a_phone_and_a_desk_in_the_dark_and_in_the_light() {
         }
     }
     // Every page that can be walked to from the first one fits as well.
-    for path in [
-        "accounts/acme",
-        "nodes/demo-node",
-        "vantages/host/this-machine",
-        "vantages",
-        "accounts",
-        "runbooks",
-        "runbooks/PNWrongTenant",
-    ] {
+    for path in PLACES {
         browser.go(&format!("{}{path}", demo.page)).await;
         browser
             .until(

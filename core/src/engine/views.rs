@@ -128,6 +128,7 @@ impl Engine {
                 newest_age: path.state.newest().map(|newest| now.tick.since(newest)),
                 mac: path.mac,
                 rtt_us: path.rtt_us,
+                failures: path.state.failures().told(now),
                 key,
             }
         };

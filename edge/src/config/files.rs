@@ -41,6 +41,10 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
             let path = format!("serve.tokens[{index}].file");
             secret(&path, Some(&token.file), &mut found);
         }
+        for (index, reader) in serve.readers.iter().enumerate() {
+            let path = format!("serve.readers[{index}].file");
+            secret(&path, Some(&reader.file), &mut found);
+        }
         if let Some(manager) = &serve.alertmanager {
             let at = |key: &str| format!("serve.alertmanager.{key}");
             secret(&at("token_file"), manager.token_file.as_deref(), &mut found);

@@ -36,7 +36,7 @@ pub use self::kubernetes::Kubernetes;
 pub use self::load::{ConfigError, Loaded, Warning, check, load, parse};
 pub use self::probe::{ExporterEndpoint, Probe};
 pub use self::problem::{Problem, Severity};
-pub use self::serve::{Alertmanager, InventorySource, Listen, Serve, TokenBinding};
+pub use self::serve::{Alertmanager, InventorySource, Listen, Reader, Serve, TokenBinding};
 pub use self::slo::Slo;
 pub use self::top::{Config, Log, LogFormat, LogLevel};
 pub use self::traffic::{DemandQuery, PrometheusSource, Traffic, TrafficSource};

@@ -23,6 +23,8 @@ pub struct Serve {
     pub inventory: InventorySource,
     /// Which token speaks for which vantage. One vantage may have two while a token is rotated.
     pub tokens: Vec<TokenBinding>,
+    /// Who may read the page, the API and the gate; empty = everybody who reaches the listener.
+    pub readers: Vec<Reader>,
     /// Where findings are pushed; `None` = nowhere.
     pub alertmanager: Option<Alertmanager>,
     /// Where budgets and open findings survive a restart; `None` = memory alone.
@@ -64,6 +66,15 @@ pub struct TokenBinding {
     pub file: PathBuf,
 }
 
+/// Somebody who may read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reader {
+    /// Their name, as a browser asks for it.
+    pub name: String,
+    /// The file that holds their secret.
+    pub file: PathBuf,
+}
+
 /// Where findings are pushed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alertmanager {
@@ -77,6 +88,8 @@ pub struct Alertmanager {
     pub token_file: Option<PathBuf>,
     /// The certificate authority of their certificates; `None` = the system's.
     pub ca_file: Option<PathBuf>,
+    /// Where people open Alertmanager, for links to silences; `None` = no such links.
+    pub external_url: Option<BaseUrl>,
     /// More request headers, such as `X-Scope-OrgID`.
     pub headers: BTreeMap<String, String>,
 }
@@ -86,6 +99,7 @@ impl FromSection for Serve {
         let listen = section.or("listen", Listen::default());
         let inventory = section.required("inventory", "{ file: PATH }");
         let tokens = section.or("tokens", Vec::new());
+        let readers = section.or("readers", Vec::new());
         let alertmanager = section.optional("alertmanager");
         let state_dir = section.optional("state_dir");
         let pace = section.or("pace", Pace::default());
@@ -95,6 +109,7 @@ impl FromSection for Serve {
             listen,
             inventory: inventory?,
             tokens,
+            readers,
             alertmanager,
             state_dir,
             pace,
@@ -105,8 +120,8 @@ impl FromSection for Serve {
 }
 
 impl Default for Listen {
-    /// Probers and Prometheus come from elsewhere; the page shows account names and has no
-    /// authentication yet, so it stays on the machine unless the file says otherwise.
+    /// Probers and Prometheus come from elsewhere; the page shows account names, so it stays on
+    /// the machine unless the file says otherwise (and then names its readers).
     fn default() -> Self {
         Self {
             ingest: SocketAddr::from(([0, 0, 0, 0], 9760)),
@@ -177,6 +192,27 @@ impl FromSection for TokenBinding {
     }
 }
 
+impl FromSection for Reader {
+    fn from_section(section: &mut Section<'_>) -> Option<Self> {
+        let name: Option<String> = section.required("name", "NAME");
+        let file = section.required("file", "PATH");
+        if name
+            .as_deref()
+            .is_some_and(|n| n.is_empty() || n.len() > 64 || n.contains(':') || !n.is_ascii())
+        {
+            // RFC 7617 §2: a user-id cannot hold a colon.
+            section.refuse(
+                "name",
+                "must be 1 to 64 ASCII characters without a colon; a browser sends it before one",
+            );
+        }
+        Some(Self {
+            name: name?,
+            file: file?,
+        })
+    }
+}
+
 impl FromSection for Alertmanager {
     fn from_section(section: &mut Section<'_>) -> Option<Self> {
         let urls: Option<Vec<BaseUrl>> = section.required("urls", "[\"http://ADDRESS:9093\"]");
@@ -190,6 +226,7 @@ impl FromSection for Alertmanager {
         let timeout = between(section, "timeout", 5, 1, 60);
         let token_file = section.optional("token_file");
         let ca_file = section.optional("ca_file");
+        let external_url = section.optional("external_url");
         let headers = headers(section);
         Some(Self {
             urls: urls?,
@@ -197,6 +234,7 @@ impl FromSection for Alertmanager {
             timeout,
             token_file,
             ca_file,
+            external_url,
             headers,
         })
     }

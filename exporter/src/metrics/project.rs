@@ -13,7 +13,7 @@ use pnwatch_core::wire::DeviceReport;
 use super::family::Exposition;
 use crate::alert::Standing;
 use crate::owner::Snapshot;
-use crate::tally::{GateAnswer, Ingested, PlanAnswer, Tally};
+use crate::tally::{GateAnswer, Ingested, PageRefusal, PlanAnswer, Tally};
 
 type Read = fn(&DeviceReport) -> u64;
 
@@ -318,6 +318,11 @@ fn own(out: &mut Exposition, tally: &Tally) {
     out.add(&metric::INGEST_REPORTS, |f| {
         for result in Ingested::ALL {
             f.push(&[result.as_label()], tally.ingested_so_far(*result) as f64);
+        }
+    });
+    out.add(&metric::PAGE_REFUSALS, |f| {
+        for why in PageRefusal::ALL {
+            f.push(&[why.as_label()], tally.page_refused_so_far(*why) as f64);
         }
     });
     out.add(&metric::PLAN_REQUESTS, |f| {

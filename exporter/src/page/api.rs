@@ -89,5 +89,6 @@ fn path_json(path: &PathView) -> Value {
         "newest_age_s": path.newest_age.map(|age| age.as_secs_f64()),
         "mac": path.mac,
         "rtt_us": path.rtt_us,
+        "failures": path.failures,
     })
 }

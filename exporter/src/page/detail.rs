@@ -5,9 +5,12 @@ use pnwatch_core::subject::Subject;
 use pnwatch_core::time::spoken;
 use pnwatch_core::view::{PathView, View};
 
+use super::bandwidth;
+use super::books;
 use super::findings;
 use super::markup::Html;
 use super::matrix::{self, Extent};
+use super::scene::Scene;
 use super::sight;
 use super::words::{self, Reading};
 
@@ -23,6 +26,10 @@ pub enum Place {
     Vantages,
     /// Every account.
     Accounts,
+    /// Every budget.
+    Budgets,
+    /// One path, as `VANTAGE/LAYER/SUBJECT`.
+    Path(String),
     /// One account, by its handle.
     Account(String),
     /// One node, by its name.
@@ -40,6 +47,8 @@ impl Place {
             Self::Home => return None,
             Self::Vantages => "All vantages".to_owned(),
             Self::Accounts => "All accounts".to_owned(),
+            Self::Budgets => "Budgets".to_owned(),
+            Self::Path(name) => format!("Path {name}"),
             Self::Account(name) => format!("Account {name}"),
             Self::Node(name) => format!("Node {name}"),
             Self::Vantage(name) => format!("Vantage {name}"),
@@ -50,7 +59,8 @@ impl Place {
     /// Whether `view` knows of it.
     pub fn exists(&self, view: &View) -> bool {
         match self {
-            Self::Home | Self::Vantages | Self::Accounts => true,
+            Self::Home | Self::Vantages | Self::Accounts | Self::Budgets => true,
+            Self::Path(name) => view.paths.iter().any(|p| address(p) == *name),
             Self::Account(name) => {
                 view.targets
                     .iter()
@@ -68,7 +78,7 @@ impl Place {
 
     fn is_about(&self, finding: &Finding) -> bool {
         match self {
-            Self::Home | Self::Vantages | Self::Accounts => false,
+            Self::Home | Self::Vantages | Self::Accounts | Self::Budgets | Self::Path(_) => false,
             Self::Account(name) => finding.accounts.iter().any(|a| a.as_str() == name),
             Self::Node(name) => finding.node.as_ref().is_some_and(|n| n.as_str() == name),
             Self::Vantage(name) => finding.vantages.iter().any(|v| v.to_string() == *name),
@@ -85,7 +95,10 @@ impl Place {
 
     fn has(&self, path: &PathView, view: &View) -> bool {
         match self {
-            Self::Home | Self::Vantages | Self::Accounts | Self::Finding(_) => false,
+            Self::Home | Self::Vantages | Self::Accounts | Self::Budgets | Self::Finding(_) => {
+                false
+            }
+            Self::Path(name) => address(path) == *name,
             Self::Vantage(name) => path.key.vantage.to_string() == *name,
             Self::Account(name) => {
                 matches!(&path.key.subject, Subject::Account(a, ..) if a.as_str() == name)
@@ -102,8 +115,15 @@ impl Place {
     }
 }
 
+/// A path's place under `/paths/`: `host/mini-1/tcp/account:acme/…`.
+fn address(path: &PathView) -> String {
+    let key = &path.key;
+    format!("{}/{}/{}", key.vantage, key.layer.as_label(), key.subject)
+}
+
 /// The content of a page other than the first.
-pub(super) fn write(page: &mut Html, place: &Place, view: &View) {
+pub(super) fn write(page: &mut Html, place: &Place, scene: Scene<'_>) {
+    let view = scene.view;
     page.raw("<nav class=\"back\" aria-label=\"Back\"><a href=\"/\">← Overview</a></nav>");
     page.element("h1", "plain", place.title().unwrap_or_default());
     match place {
@@ -117,11 +137,16 @@ pub(super) fn write(page: &mut Html, place: &Place, view: &View) {
             matrix::vantages(page, view, Extent::Whole);
         }
         Place::Accounts => matrix::accounts(page, view, Extent::Whole),
+        Place::Budgets => books::whole(page, scene.books),
+        Place::Path(_) => {
+            paths(page, place, view);
+            failures(page, place, view);
+        }
         Place::Account(_) | Place::Node(_) | Place::Vantage(_) | Place::Finding(_) => {
             let mut any = false;
-            page.raw("<section id=\"open\" aria-label=\"Findings\">");
+            page.raw("<section id=\"open\" aria-labelledby=\"open-title\"><h2 id=\"open-title\" class=\"unseen\">Findings</h2>");
             for finding in place.findings(view) {
-                findings::one(page, finding, view.at);
+                findings::one(page, finding, scene.links, view.at);
                 any = true;
             }
             if !any {
@@ -129,10 +154,68 @@ pub(super) fn write(page: &mut Html, place: &Place, view: &View) {
             }
             page.raw("</section>");
             if !matches!(place, Place::Finding(_)) {
+                beside(page, place, scene);
                 paths(page, place, view);
             }
         }
     }
+}
+
+/// What else is known of an account, a node or a vantage.
+fn beside(page: &mut Html, place: &Place, scene: Scene<'_>) {
+    match place {
+        Place::Account(name) => {
+            books::traffic_of(page, scene.verdicts, name);
+            books::of_account(page, scene.books, name);
+        }
+        Place::Node(name) | Place::Vantage(name) => {
+            for seen in &scene.view.vantages {
+                let own = seen.vantage.to_string();
+                if own == *name || own.strip_prefix("node/") == Some(name) {
+                    bandwidth::of(page, seen);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What a path's checks failed of lately, whatever has followed.
+fn failures(page: &mut Html, place: &Place, view: &View) {
+    page.raw(
+        "<section aria-labelledby=\"failures-title\"><h2 id=\"failures-title\">Last failures</h2>",
+    );
+    let mut any = false;
+    for path in view.paths.iter().filter(|p| place.has(p, view)) {
+        for failure in &path.failures {
+            page.raw(if any {
+                "<li>"
+            } else {
+                "<ol class=\"closed\"><li>"
+            })
+            .text(failure.cause.as_label().replace('_', " "))
+            .raw("<span class=\"quiet\">")
+            .time(failure.from, words::clock(failure.from))
+            .text(format!(
+                " UTC, {} over {}, the last {}",
+                words::count(failure.misses as usize, "check", "checks"),
+                spoken(failure.until.since(failure.from)),
+                words::ago(failure.until, view.at)
+            ))
+            .raw("</span></li>");
+            any = true;
+        }
+    }
+    if any {
+        page.raw("</ol>");
+    } else {
+        page.element(
+            "p",
+            "empty",
+            "No check of it has failed since this exporter began.",
+        );
+    }
+    page.raw("</section>");
 }
 
 fn paths(page: &mut Html, place: &Place, view: &View) {
@@ -147,7 +230,7 @@ fn paths(page: &mut Html, place: &Place, view: &View) {
         return;
     }
     page.raw(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"paths-title\">",
+        "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-labelledby=\"paths-title\">",
     )
     .raw("<table class=\"paths\"><thead><tr><th scope=\"col\">From</th><th scope=\"col\">To</th>")
     .raw("<th scope=\"col\">Layer</th><th scope=\"col\">Verdict</th>")
@@ -176,7 +259,8 @@ fn paths(page: &mut Html, place: &Place, view: &View) {
         page.raw("</td><td class=\"").raw(reading.class());
         page.raw("\"><span class=\"mark\" aria-hidden=\"true\">")
             .raw(reading.sign());
-        page.raw("</span> ").raw(reading.word());
+        page.raw("</span> ");
+        page.link("/paths/", &address(path), reading.word());
         if let Some(since) = path.down_since {
             page.text(format!(" for {}", spoken(view.at.since(since))));
         }

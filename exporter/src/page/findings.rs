@@ -5,7 +5,9 @@ use pnwatch_core::time::{Timestamp, spoken};
 use pnwatch_core::view::View;
 
 use super::headline::phrase;
+use super::markdown::markdown;
 use super::markup::Html;
+use super::scene::{Links, Scene};
 use super::words::{self, ago};
 
 /// Most open findings shown in full; the API lists everything.
@@ -18,7 +20,8 @@ const MAX_NAMES: usize = 12;
 const MAX_LINES: usize = 24;
 
 /// All open findings.
-pub(super) fn open(page: &mut Html, view: &View) {
+pub(super) fn open(page: &mut Html, scene: Scene<'_>) {
+    let view = scene.view;
     page.raw(
         "<section id=\"open\" aria-labelledby=\"open-title\"><h2 id=\"open-title\">Open findings",
     )
@@ -38,7 +41,7 @@ pub(super) fn open(page: &mut Html, view: &View) {
         );
     }
     for finding in view.open.iter().take(MAX_OPEN) {
-        one(page, finding, view.at);
+        one(page, finding, scene.links, view.at);
     }
     if view.open.len() > MAX_OPEN {
         page.raw("<p class=\"empty\">")
@@ -49,7 +52,7 @@ pub(super) fn open(page: &mut Html, view: &View) {
 }
 
 /// One finding in full, open or closed.
-pub(super) fn one(page: &mut Html, finding: &Finding, now: Timestamp) {
+pub(super) fn one(page: &mut Html, finding: &Finding, links: &Links, now: Timestamp) {
     let (class, word) = words::severity(finding.severity);
     page.raw("<article class=\"finding ").raw(class);
     if finding.closed_at.is_some() {
@@ -68,7 +71,11 @@ pub(super) fn one(page: &mut Html, finding: &Finding, now: Timestamp) {
     life(page, finding, now);
     suffering(page, finding);
     evidence(page, finding, now);
-    repair(page, finding);
+    repair(page, finding, links);
+    page.raw("<details class=\"markdown\"><summary>As Markdown, for a ticket or a chat</summary>")
+        .raw("<div class=\"command\"><pre tabindex=\"0\" aria-label=\"Markdown\"><code>")
+        .text(markdown(finding, now))
+        .raw("</code></pre><button type=\"button\" class=\"copy\">Copy</button></div></details>");
     page.raw("</article>");
 }
 
@@ -187,7 +194,7 @@ fn evidence_line(page: &mut Html, line: &Evidence, now: Timestamp) {
         .raw("</td></tr>");
 }
 
-fn repair(page: &mut Html, finding: &Finding) {
+fn repair(page: &mut Html, finding: &Finding, links: &Links) {
     page.raw("<div class=\"next\"><h4>What to do</h4>");
     if let Some(repair) = &finding.repair {
         page.raw("<p><b class=\"place\">")
@@ -209,6 +216,11 @@ fn repair(page: &mut Html, finding: &Finding) {
             .raw("\">Runbook ")
             .text(alert)
             .raw("</a> ");
+        if let Some(link) = links.silence(finding) {
+            page.raw("<a rel=\"noreferrer\" href=\"")
+                .text(link)
+                .raw("\">Silence in Alertmanager</a> ");
+        }
     } else {
         page.raw("<span class=\"quiet\">This never pages.</span> ");
     }

@@ -1,27 +1,90 @@
-//! Security headers, and the check of `Host` on a loopback listener.
+//! Who is let in, and what every answer carries: the check of `Host` on a loopback listener, the
+//! rate of each source, the reader, the security headers. Style, script and health need no reader.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
 
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
 
+use super::rate::Rate;
+use super::reader::Readers;
 use crate::answer::Refusal;
+use crate::tally::{PageRefusal, Tally};
 
 /// Nothing but what the listener itself serves; no inline script or style, no frame, no form.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
     connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// Puts the guard before `routes`; `local` for a listener that is bound to loopback.
-pub(super) fn protect(routes: Router, local: bool) -> Router {
-    routes.layer(from_fn(move |request: Request, next: Next| async move {
-        let mut response = match admit(&request, local) {
-            Ok(()) => next.run(request).await,
-            Err(refusal) => refusal.into_response(),
-        };
-        harden(&mut response);
-        response
+/// What the guard knows.
+pub(super) struct Guard {
+    /// The listener is bound to loopback.
+    pub(super) local: bool,
+    /// Who may read.
+    pub(super) readers: Arc<Readers>,
+    /// How much each source asked.
+    pub(super) rate: Rate,
+    /// Counts refusals.
+    pub(super) tally: Arc<Tally>,
+}
+
+/// Puts the guard before `routes`.
+pub(super) fn protect(routes: Router, guard: Guard) -> Router {
+    let guard = Arc::new(guard);
+    routes.layer(from_fn(move |request: Request, next: Next| {
+        let guard = Arc::clone(&guard);
+        async move {
+            let mut response = match guard.admit(&request) {
+                Ok(()) => next.run(request).await,
+                Err((why, refusal)) => {
+                    guard.tally.page_refused(why);
+                    let mut response = refusal.into_response();
+                    if why == PageRefusal::Unauthorized {
+                        // What makes a browser ask.
+                        let scheme =
+                            HeaderValue::from_static("Basic realm=\"pnwatch\", charset=\"UTF-8\"");
+                        response
+                            .headers_mut()
+                            .insert(header::WWW_AUTHENTICATE, scheme);
+                    }
+                    response
+                }
+            };
+            harden(&mut response);
+            response
+        }
     }))
+}
+
+impl Guard {
+    fn admit(&self, request: &Request) -> Result<(), (PageRefusal, Refusal)> {
+        named(request, self.local).map_err(|refusal| (PageRefusal::Host, refusal))?;
+        if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
+            self.rate.take(peer.ip(), Instant::now()).map_err(|_| {
+                let message =
+                    "too many requests from this address; slow down and come again in a second";
+                (
+                    PageRefusal::Rate,
+                    Refusal::new(StatusCode::TOO_MANY_REQUESTS, "rate", message),
+                )
+            })?;
+        }
+        if open_to_all(request.uri().path()) {
+            return Ok(());
+        }
+        self.readers
+            .admit(request.headers())
+            .map_err(|refusal| (PageRefusal::Unauthorized, refusal))
+    }
+}
+
+/// Nothing of a customer's stands in these.
+fn open_to_all(path: &str) -> bool {
+    matches!(path, "/livez" | "/readyz") || path.starts_with("/assets/")
 }
 
 fn harden(response: &mut Response) {
@@ -45,7 +108,7 @@ fn harden(response: &mut Response) {
     );
 }
 
-fn admit(request: &Request, local: bool) -> Result<(), Refusal> {
+fn named(request: &Request, local: bool) -> Result<(), Refusal> {
     let host = request
         .headers()
         .get(header::HOST)

@@ -63,6 +63,7 @@ fn path(n: usize, verdict: Verdict, last: Outcome) -> PathView {
         newest_age: Some(Duration::from_millis(840)),
         mac: None,
         rtt_us: None,
+        failures: Vec::new(),
     }
 }
 

@@ -57,7 +57,7 @@ pub(super) fn vantages(page: &mut Html, view: &View, extent: Extent) {
         return;
     }
     page.raw(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"nodes-title\">",
+        "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-labelledby=\"nodes-title\">",
     )
     .raw("<table class=\"matrix\"><thead><tr><th scope=\"col\">From</th>");
     for node in view.nodes.iter().take(MAX_COLUMNS) {
@@ -127,7 +127,7 @@ pub(super) fn accounts(page: &mut Html, view: &View, extent: Extent) {
         .flat_map(|row| row.keys().copied())
         .collect();
     page.raw(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-labelledby=\"accounts-title\">",
+        "<div class=\"scroll\" tabindex=\"0\" role=\"group\" aria-labelledby=\"accounts-title\">",
     )
     .raw("<table class=\"matrix\"><thead><tr><th scope=\"col\">Account</th>")
     .raw("<th scope=\"col\">Verdict</th>");

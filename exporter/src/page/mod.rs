@@ -4,16 +4,18 @@
 //! - [`events`]: the same as it changes (server-sent events).
 //! - [`document`]: the pages, rendered here and nowhere else: the script only fetches the live
 //!   part again (`?live`) on every transition and heartbeat and puts it in place.
-//!   [`headline`], [`findings`], [`matrix`] (over [`tally`]), [`sight`] and [`detail`] each write
-//!   one part of it from the view, as plain functions over the escaping [`markup::Html`].
+//!   [`headline`], [`findings`] (with [`markdown`]), [`matrix`] (over [`tally`]), [`timeline`],
+//!   [`books`], [`bandwidth`], [`sight`] and [`detail`] each write one part of the [`scene`], as plain functions over the escaping [`markup::Html`].
 //! - [`runbook`]: the runbooks, so that a finding's next step needs no other server.
 //! - `assets/`: style and script, compiled in; the page loads nothing from elsewhere.
 //!
 //! Every answer carries the headers of [`guard`]: a strict content security policy, no framing,
 //! no caching, and on a loopback listener a check of `Host`, so that a foreign web page cannot
-//! read it by rebinding a name (DNS rebinding).
+//! read it by rebinding a name (DNS rebinding). Where [`reader`]s are configured only they read.
 
 mod api;
+mod bandwidth;
+mod books;
 mod detail;
 mod document;
 mod events;
@@ -21,11 +23,16 @@ mod findings;
 mod guard;
 mod headline;
 mod judged;
+mod markdown;
 mod markup;
 mod matrix;
+mod rate;
+mod reader;
 mod runbook;
+mod scene;
 mod sight;
 mod tally;
+mod timeline;
 mod words;
 
 use std::sync::Arc;
@@ -41,9 +48,12 @@ use tokio::sync::watch;
 pub use self::api::{findings_json, view_json};
 pub use self::detail::Place;
 pub use self::document::{document, live};
+pub use self::reader::{ReaderError, Readers};
+pub use self::scene::{Links, Scene};
 use crate::answer::{Refusal, not_found};
 use crate::ledger::Statement;
 use crate::owner::Handle;
+use crate::tally::Tally;
 use crate::traffic::Verdicts;
 
 /// What the page listener works with.
@@ -58,6 +68,12 @@ pub struct Page {
     pub books: watch::Receiver<Arc<Statement>>,
     /// The listener is bound to loopback: only local names may be asked for.
     pub local: bool,
+    /// Where else to go.
+    pub links: Links,
+    /// Who may read.
+    pub readers: Arc<Readers>,
+    /// Counts refusals.
+    pub tally: Arc<Tally>,
 }
 
 type Shared = State<Arc<Page>>;
@@ -65,7 +81,12 @@ type Shared = State<Arc<Page>>;
 impl Page {
     /// The routes of the listener; `health` are those that every listener has.
     pub fn routes(self, health: Router) -> Router {
-        let local = self.local;
+        let guard = guard::Guard {
+            local: self.local,
+            readers: Arc::clone(&self.readers),
+            rate: rate::Rate::default(),
+            tally: Arc::clone(&self.tally),
+        };
         let pages = Router::new()
             .route(
                 "/",
@@ -79,6 +100,11 @@ impl Page {
                 "/accounts",
                 get(async |page, live| show(page, live, Place::Accounts).await),
             )
+            .route(
+                "/budgets",
+                get(async |page, live| show(page, live, Place::Budgets).await),
+            )
+            .route("/paths/{*name}", get(path))
             .route("/vantages/{*name}", get(vantage))
             .route("/accounts/{name}", get(account))
             .route("/nodes/{name}", get(node))
@@ -93,7 +119,7 @@ impl Page {
             .route("/assets/icon.svg", get(icon))
             .fallback(not_found)
             .with_state(Arc::new(self));
-        guard::protect(pages.merge(health), local)
+        guard::protect(pages.merge(health), guard)
     }
 }
 
@@ -107,6 +133,10 @@ async fn account(page: Shared, live: RawQuery, Path(name): Path<String>) -> Show
 
 async fn node(page: Shared, live: RawQuery, Path(name): Path<String>) -> Shown {
     show(page, live, Place::Node(name)).await
+}
+
+async fn path(page: Shared, live: RawQuery, Path(name): Path<String>) -> Shown {
+    show(page, live, Place::Path(name)).await
 }
 
 async fn finding(page: Shared, live: RawQuery, Path(id): Path<String>) -> Shown {
@@ -124,10 +154,17 @@ async fn show(State(page): Shared, RawQuery(query): RawQuery, place: Place) -> S
     } else {
         StatusCode::NOT_FOUND
     };
+    let (verdicts, books) = (page.verdicts.borrow().clone(), page.books.borrow().clone());
+    let scene = Scene {
+        view,
+        books: &books,
+        verdicts: &verdicts,
+        links: &page.links,
+    };
     let text = if query.as_deref() == Some("live") {
-        live(view, &place)
+        live(scene, &place)
     } else {
-        document(view, &place)
+        document(scene, &place)
     };
     Ok((status, Html(text)).into_response())
 }

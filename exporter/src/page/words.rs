@@ -120,6 +120,22 @@ pub(super) fn rtt(microseconds: u32) -> String {
     }
 }
 
+/// A rate: `940 Mbit/s`.
+pub(super) fn bits(per_second: u64) -> String {
+    let rate = per_second as f64;
+    for (unit, name) in [(1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s")] {
+        if rate >= unit {
+            let value = rate / unit;
+            return if value < 10.0 {
+                format!("{value:.2} {name}")
+            } else {
+                format!("{value:.0} {name}")
+            };
+        }
+    }
+    format!("{per_second} bit/s")
+}
+
 /// `1 account`, `11 accounts`.
 pub(super) fn count(n: usize, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })

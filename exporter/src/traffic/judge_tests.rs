@@ -114,6 +114,7 @@ fn path(vantage: &str, layer: Layer, verdict: Verdict, since: Option<u64>) -> Pa
         newest_age: None,
         mac: None,
         rtt_us: None,
+        failures: Vec::new(),
     }
 }
 

@@ -89,6 +89,7 @@ impl Setup {
                     kubernetes: None,
                 },
                 tokens,
+                readers: Vec::new(),
                 alertmanager: None,
                 state_dir: None,
                 pace: Pace::default(),
@@ -110,6 +111,7 @@ impl Setup {
             timeout: Duration::from_secs(5),
             token_file: None,
             ca_file: None,
+            external_url: Some(BaseUrl::new("http://alerts.example/am").unwrap()),
             headers: [("X-Scope-OrgID".to_owned(), "tenant-1".to_owned())].into(),
         });
         self

@@ -221,6 +221,7 @@ fn serve(port: u16, inventory: PathBuf, token: &std::path::Path, host: &Vantage)
             vantage: host.clone(),
             file: token.to_owned(),
         }],
+        readers: Vec::new(),
         alertmanager: None,
         state_dir: None,
         pace: Pace::default(),

@@ -5,6 +5,7 @@
 (() => {
   const STALE_AFTER = 3000; // three heartbeats
   const main = document.getElementById("live");
+  const here = document.getElementById("here");
   const stale = document.getElementById("stale");
   const clock = document.getElementById("clock");
   document.documentElement.classList.add("js");
@@ -68,6 +69,15 @@
     }
   }
 
+  // Times stand in UTC, which logs speak; the reader's own time is the title of each.
+  function localise() {
+    for (const time of document.querySelectorAll("time")) {
+      const local = new Date(time.dateTime);
+      if (!Number.isNaN(local.valueOf())) time.title = `${time.dateTime} (${local.toLocaleString()} here)`;
+    }
+  }
+  localise();
+
   let heard = performance.now();
   let heardAt = clock.textContent;
   let running = false;
@@ -92,6 +102,7 @@
         document.title = title.content.textContent;
         title.remove();
         morphChildren(main, parsed.body);
+        localise();
       } while (again);
     } catch {
       // The silence is told below.
@@ -106,6 +117,8 @@
     if (at) {
       heardAt = at.slice(11, 19);
       clock.textContent = heardAt;
+      const local = new Date(at);
+      if (here && local.getTimezoneOffset() !== 0) here.textContent = ` · ${local.toLocaleTimeString()} here`;
     }
     refresh();
   }

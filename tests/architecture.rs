@@ -324,3 +324,31 @@ fn licence_expressions_are_read_as_spdx_means_them() {
         assert_eq!(licensed(expression), met, "{expression:?}");
     }
 }
+
+#[test]
+fn every_direct_dependency_has_its_reason() {
+    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/dependencies.md");
+    let page = std::fs::read_to_string(page).unwrap();
+    let written: BTreeSet<String> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" |").next())
+        .filter(|cell| *cell != "crate")
+        .flat_map(|cell| cell.split(", ").map(str::to_owned))
+        .collect();
+    let own: Vec<Value> = packages()
+        .into_iter()
+        .filter(|package| package["source"].is_null())
+        .collect();
+    let mut direct = BTreeSet::new();
+    for package in &own {
+        for dependency in package["dependencies"].as_array().unwrap() {
+            if !dependency["source"].is_null() {
+                direct.insert(text(dependency, "name").to_owned());
+            }
+        }
+    }
+    assert_eq!(
+        written, direct,
+        "docs/dependencies.md and the manifests differ"
+    );
+}

@@ -229,3 +229,34 @@ fn a_daemon_warns_of_an_unknown_key_and_ends_cleanly_when_asked() {
         lines.collect::<Vec<_>>()
     );
 }
+
+/// What a repair command quotes, a real shell gives back as the one word that it was.
+#[test]
+fn nothing_of_a_name_reaches_a_shell() {
+    for text in [
+        "kura-fleet-1",
+        "",
+        "a b",
+        "$(touch x)",
+        "`id`",
+        "'; rm -rf / #",
+        "\"",
+        "\\",
+        "a\nb",
+        "*",
+        "~root",
+        "-n",
+        "&& true",
+        "é\u{202e}x",
+    ] {
+        let word = pnwatch_core::diagnosis::repair::shell_quoted(text);
+        let output = Command::new("dash")
+            .args(["-c", &format!("printf '<%s>' {word}")])
+            .output()
+            .unwrap();
+        assert_eq!(
+            String::from_utf8(output.stdout).unwrap(),
+            format!("<{text}>")
+        );
+    }
+}

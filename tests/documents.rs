@@ -193,3 +193,48 @@ fn the_described_api_is_the_one_that_is_served() {
         );
     }
 }
+
+/// Every Rust source, as one text.
+fn sources() -> String {
+    fn gather(folder: &Path, into: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            if path.is_dir() {
+                if name != "target" && !name.starts_with('.') {
+                    gather(&path, into);
+                }
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                into.push_str(&std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    let mut all = String::new();
+    gather(root(), &mut all);
+    all
+}
+
+#[test]
+fn every_threat_has_a_test_that_exists() {
+    let text = std::fs::read_to_string(root().join("docs/security.md")).unwrap();
+    let threats = text.split("## Threats").nth(1).unwrap();
+    let threats = threats.split("## ").next().unwrap();
+    let sources = sources();
+    let mut rows = 0;
+    for row in threats.lines().filter(|line| line.starts_with("| ")) {
+        let Some(tests) = row.rsplit('|').nth(1).filter(|cell| cell.trim() != "test") else {
+            continue;
+        };
+        let named: Vec<&str> = tests.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "no test stands in: {row}");
+        for test in named {
+            let scenario = root().join(format!("tests/scenarios/{test}.toml"));
+            assert!(
+                sources.contains(&format!("fn {test}(")) || scenario.exists(),
+                "docs/security.md names {test}, which does not exist"
+            );
+        }
+        rows += 1;
+    }
+    assert!(rows > 15, "the table of threats has {rows} rows");
+}

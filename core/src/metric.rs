@@ -138,6 +138,10 @@ metrics! {
         "Open findings; always there, also at 0.";
     TRAFFIC_VERDICT = "pnwatch_traffic_verdict" Gauge Flag ["account", "verdict"]
         "1 for the verdict on the public traffic of the account's pods, 0 for the others; two can be 1 where an account has two instances.";
+    ACCOUNT_EGRESS = "pnwatch_account_egress_bytes_per_second" Gauge BytesPerSecond ["account", "node"]
+        "What the account's pods on the node send to clients, by their own counters; absent where they are not scraped.";
+    ACCOUNT_EGRESS_CAP = "pnwatch_account_egress_cap_bytes_per_second" Gauge BytesPerSecond []
+        "Egress cap of one account, as configured.";
     SLO_OBJECTIVE = "pnwatch_slo_objective_ratio" Gauge Ratio ["slo"]
         "Share of good checks that is promised.";
     SLO_BURN_RATE = "pnwatch_slo_burn_rate" Gauge Ratio ["account", "vantage_kind", "slo", "window"]
@@ -174,6 +178,8 @@ metrics! {
         "Packets that the node's device dropped on transmit.";
     NETWORK_PEAK = "pnwatch_node_network_peak_bytes_per_second" Gauge BytesPerSecond ["node", "device", "plane", "direction", "window"]
         "Highest throughput of any one second in the trailing window.";
+    NETWORK_PLATEAU = "pnwatch_node_network_plateau_bytes_per_second" Gauge BytesPerSecond ["node", "device", "plane", "direction"]
+        "Flat level that followed a burst, while it holds; whether something is in the way is told by pnwatch_finding_active{fault=\"saturated\"}.";
     NETWORK_CAPACITY = "pnwatch_node_network_capacity_bytes_per_second" Gauge BytesPerSecond ["node", "device", "plane"]
         "Link speed as the driver tells it.";
     INGEST_REPORTS = "pnwatch_ingest_reports_total" Counter Count ["result"]

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bandwidth::Plateau;
 use crate::link::{LinkFacts, Mac};
 use crate::name::{Cluster, Vantage};
 use crate::outcome::{Layer, Outcome};
@@ -160,6 +161,12 @@ pub struct DeviceReport {
     /// Link speed in bits per second, where the driver tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speed_bps: Option<u64>,
+    /// A flat level of what is sent that followed a burst.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transmit_plateau: Option<Plateau>,
+    /// The same of what is received.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receive_plateau: Option<Plateau>,
     /// Highest one-second throughput per trailing window, bytes per second.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peaks: Vec<Peak>,

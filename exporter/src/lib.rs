@@ -10,6 +10,7 @@
 
 pub mod alert;
 pub mod answer;
+mod bandwidth;
 pub mod checks;
 pub mod error;
 pub mod gate;

@@ -311,7 +311,8 @@ impl Exporter {
             engine: self.engine.clone(),
             tally: Arc::clone(&self.tally),
             standings,
-            verdicts,
+            verdicts: verdicts.clone(),
+            account_cap: self.serve.bandwidth.account_cap.bytes(),
             books: self.statement,
         };
         let routers = [
@@ -363,6 +364,21 @@ impl Exporter {
         tasks.spawn(async move {
             owner.await;
             "engine"
+        });
+        let limits = pnwatch_core::bandwidth::Limits {
+            account_cap: self.serve.bandwidth.account_cap.bytes(),
+            client_card: self.serve.bandwidth.client_card.bytes(),
+        };
+        let saturation = crate::bandwidth::watch(
+            self.engine.clone(),
+            verdicts,
+            limits,
+            Arc::clone(&self.clock),
+            shutdown.clone(),
+        );
+        tasks.spawn(async move {
+            saturation.await;
+            "bandwidth"
         });
         for push in self.pushes {
             tasks.spawn(async move {

@@ -98,11 +98,15 @@ fn parse(line: &str) -> Sample {
 #[tokio::test(flavor = "multi_thread")]
 async fn all_that_is_said_is_declared() {
     let mut setup = Setup::new();
+    let pod = pnwatch_standin::Standin::start(pnwatch_standin::StandinConfig::loopback("acme"))
+        .await
+        .unwrap();
     let watched = common::INVENTORY.replace(
         "port: 30815",
-        "port: 30815, metrics: \"http://127.0.0.1:1/metrics\"",
+        &format!("port: 30815, metrics: \"http://{}/metrics\"", pod.address()),
     );
     common::replace(&setup.dir.path().join("inventory.yaml"), &watched);
+    setup.serve().traffic.interval = std::time::Duration::from_secs(1);
     setup.serve().state_dir = Some(setup.dir.path().join("state"));
     let it = setup
         .alertmanagers(
@@ -125,6 +129,7 @@ async fn all_that_is_said_is_declared() {
     node["devices"] = json!([{
         "device": "pn0", "plane": "pn", "receive_bytes": 1000, "transmit_bytes": 2000,
         "receive_drops": 1, "speed_bps": 10_000_000_000u64,
+        "transmit_plateau": { "level": 25_000_000, "burst": 100_000_000, "held_ms": 7_000 },
         "peaks": [{ "window_s": 15, "receive": 100, "transmit": 200 }],
     }]);
     it.report(&node).await;
@@ -136,7 +141,9 @@ async fn all_that_is_said_is_declared() {
         it.report(&node_lost("host/mini-2", seq)).await;
         seq += 1;
         let text = it.metrics().await;
-        if text.contains("\npnwatch_slo_burn_rate{") && text.contains("\npnwatch_traffic_verdict{")
+        if text.contains("\npnwatch_slo_burn_rate{")
+            && text.contains("\npnwatch_traffic_verdict{")
+            && text.contains("\npnwatch_account_egress_bytes_per_second{")
         {
             break text;
         }

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::fs;
 use std::path::Path;
 
+use pnwatch_core::bandwidth::Detector;
 use pnwatch_core::time::Tick;
 use pnwatch_core::wire::{DeviceReport, Peak};
 
@@ -31,6 +32,8 @@ pub struct Peaks {
     last: Option<Sample>,
     /// (end, receive, transmit) in bytes per second.
     rates: VecDeque<(Tick, u64, u64)>,
+    received: Detector,
+    sent: Detector,
 }
 
 impl Peaks {
@@ -55,6 +58,11 @@ impl Peaks {
             rate(last.transmit, sample.transmit),
         ) {
             self.rates.push_back((sample.at, receive, transmit));
+            self.received.observe(sample.at, receive);
+            self.sent.observe(sample.at, transmit);
+        } else {
+            self.received.reset();
+            self.sent.reset();
         }
     }
 
@@ -98,6 +106,8 @@ pub fn read(device: &str, plane: &str) -> Option<DeviceReport> {
         speed_bps: megabits
             .filter(|m| *m > 0 && *m < 1_000_000)
             .map(|m| m * 1_000_000),
+        transmit_plateau: None,
+        receive_plateau: None,
         peaks: Vec::new(),
     })
 }
@@ -158,6 +168,8 @@ fn observed(device: &str, plane: &str, peaks: &mut Peaks, now: Tick) -> Option<D
         transmit: report.transmit_bytes,
     });
     report.peaks = peaks.peaks(now);
+    report.transmit_plateau = peaks.sent.plateau(now);
+    report.receive_plateau = peaks.received.plateau(now);
     Some(report)
 }
 

@@ -143,6 +143,8 @@ pub struct Correlation {
     pub verdict: TrafficVerdict,
     /// The signs that it was looked up by.
     pub signs: Signs,
+    /// Bytes per second sent to clients, where it is known.
+    pub egress: Option<f64>,
     /// The numbers, as one sentence.
     pub evidence: String,
     /// What is missing to be surer, as sentences.
@@ -178,6 +180,7 @@ pub fn correlate(
         node: pod.node.clone(),
         verdict,
         signs,
+        egress: pod.traffic.egress,
         evidence: evidence::sentence(pod, path, &witnesses, fleet),
         missing: evidence::missing(signs, verdict),
         silent_since: match pod.traffic.public {

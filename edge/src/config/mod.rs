@@ -15,6 +15,7 @@
 //!
 //! A file that a key names is checked for being readable in `files.rs`.
 
+mod bandwidth;
 mod environment;
 mod files;
 mod inventory;
@@ -31,6 +32,7 @@ mod traffic;
 mod tree;
 mod value;
 
+pub use self::bandwidth::{Bandwidth, BitRate};
 pub use self::inventory::read_inventory;
 pub use self::kubernetes::Kubernetes;
 pub use self::load::{ConfigError, Loaded, Warning, check, load, parse};

@@ -8,6 +8,7 @@ use std::time::Duration;
 use pnwatch_core::name::Vantage;
 use pnwatch_core::plan::Pace;
 
+use super::bandwidth::Bandwidth;
 use super::kubernetes::Kubernetes;
 use super::section::{FromSection, Section};
 use super::slo::Slo;
@@ -33,6 +34,8 @@ pub struct Serve {
     pub pace: Pace,
     /// The cache pods' own traffic.
     pub traffic: Traffic,
+    /// What makes throughput flat without being in the way.
+    pub bandwidth: Bandwidth,
     /// What is promised.
     pub slo: Slo,
 }
@@ -104,6 +107,7 @@ impl FromSection for Serve {
         let state_dir = section.optional("state_dir");
         let pace = section.or("pace", Pace::default());
         let traffic = section.or("traffic", Traffic::default());
+        let bandwidth = section.or("bandwidth", Bandwidth::default());
         let slo = section.or("slo", Slo::default());
         Some(Self {
             listen,
@@ -114,6 +118,7 @@ impl FromSection for Serve {
             state_dir,
             pace,
             traffic,
+            bandwidth,
             slo,
         })
     }

@@ -27,6 +27,24 @@ pub(super) fn traffic(out: &mut Exposition, verdicts: &[Correlation]) {
     });
 }
 
+/// One series per account and node whose pods are scraped.
+pub(super) fn egress(out: &mut Exposition, verdicts: &[Correlation], cap: u64) {
+    let mut by_account: BTreeMap<(&str, &str), f64> = BTreeMap::new();
+    for seen in verdicts {
+        if let (Some(node), Some(egress)) = (&seen.node, seen.egress) {
+            *by_account
+                .entry((seen.account.as_str(), node.as_str()))
+                .or_default() += egress;
+        }
+    }
+    out.add(&metric::ACCOUNT_EGRESS, |f| {
+        for ((account, node), rate) in &by_account {
+            f.push(&[account, node], *rate);
+        }
+    });
+    out.add(&metric::ACCOUNT_EGRESS_CAP, |f| f.push(&[], cap as f64));
+}
+
 /// At most sixteen series per account and kind of client vantage.
 pub(super) fn books(out: &mut Exposition, books: &Statement) {
     out.add(&metric::SLO_OBJECTIVE, |f| {

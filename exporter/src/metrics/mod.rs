@@ -32,6 +32,8 @@ pub struct Metrics {
     pub standings: Vec<Standing>,
     /// Verdicts on traffic.
     pub verdicts: watch::Receiver<Verdicts>,
+    /// Egress cap of one account, bytes per second.
+    pub account_cap: u64,
     /// Budgets, and how the ledger is.
     pub books: watch::Receiver<Arc<Statement>>,
 }
@@ -52,6 +54,11 @@ async fn scrape(State(metrics): State<Arc<Metrics>>) -> Result<Response, Refusal
     let encoded = tokio::task::spawn_blocking(move || {
         let mut out = project(&snapshot, &metrics.tally, &metrics.standings);
         judged::traffic(&mut out, &metrics.verdicts.borrow().clone());
+        judged::egress(
+            &mut out,
+            &metrics.verdicts.borrow().clone(),
+            metrics.account_cap,
+        );
         judged::books(&mut out, &metrics.books.borrow().clone());
         out.encode()
     })

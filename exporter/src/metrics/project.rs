@@ -305,6 +305,18 @@ fn devices(out: &mut Exposition, view: &View) {
             }
         }
     });
+    out.add(&metric::NETWORK_PLATEAU, |f| {
+        for ((node, device, plane), seen) in &unique {
+            for (direction, plateau) in [
+                ("receive", seen.receive_plateau),
+                ("transmit", seen.transmit_plateau),
+            ] {
+                if let Some(plateau) = plateau {
+                    f.push(&[node, device, plane, direction], plateau.level as f64);
+                }
+            }
+        }
+    });
     out.add(&metric::NETWORK_CAPACITY, |f| {
         for ((node, device, plane), seen) in &unique {
             if let Some(bits) = seen.speed_bps {

@@ -17,7 +17,8 @@ use pnwatch_core::name::Cluster;
 use pnwatch_core::plan::Pace;
 use pnwatch_edge::clock::{Clock as _, SystemClock};
 use pnwatch_edge::config::{
-    Alertmanager, BaseUrl, Config, InventorySource, Listen, Log, Serve, Slo, TokenBinding, Traffic,
+    Alertmanager, Bandwidth, BaseUrl, Config, InventorySource, Listen, Log, Serve, Slo,
+    TokenBinding, Traffic,
 };
 use pnwatch_edge::http::{Client, ClientSettings, Request, Response};
 use pnwatch_edge::shutdown::{Shutdown, Trigger};
@@ -94,6 +95,7 @@ impl Setup {
                 state_dir: None,
                 pace: Pace::default(),
                 traffic: Traffic::default(),
+                bandwidth: Bandwidth::default(),
                 slo: Slo::default(),
             }),
         };

@@ -16,7 +16,7 @@ use pnwatch_core::plan::Pace;
 use pnwatch_core::subject::TargetKind;
 use pnwatch_edge::clock::SystemClock;
 use pnwatch_edge::config::{
-    BaseUrl, Config, ExporterEndpoint, InventorySource, Listen, Log, Probe, Serve, Slo,
+    Bandwidth, BaseUrl, Config, ExporterEndpoint, InventorySource, Listen, Log, Probe, Serve, Slo,
     TokenBinding, Traffic,
 };
 use pnwatch_edge::shutdown::{Shutdown, Trigger};
@@ -226,6 +226,7 @@ fn serve(port: u16, inventory: PathBuf, token: &std::path::Path, host: &Vantage)
         state_dir: None,
         pace: Pace::default(),
         traffic: Traffic::default(),
+        bandwidth: Bandwidth::default(),
         slo: Slo::default(),
     }
 }

@@ -71,7 +71,7 @@ const fn silent(name: &'static str, about: &'static str) -> Row {
 }
 
 /// All rows, in the order in which `run all` takes them (up to [`EXTRA`]).
-pub const ROWS: [Row; 16] = [
+pub const ROWS: [Row; 18] = [
     silent("healthy", "nothing is wrong"),
     Row {
         name: "F1",
@@ -174,6 +174,20 @@ pub const ROWS: [Row; 16] = [
         allowed: &[],
         bar_s: None,
     },
+    Row {
+        name: "F25",
+        about: "a token bucket before the node's pn0: a burst, then 200 Mbit/s flat",
+        expected: Some(Expected {
+            blame: "node",
+            subject: NODE,
+            severity: "warning",
+            alertname: "PNSaturated",
+            fault: &["saturated"],
+        }),
+        allowed: &[],
+        bar_s: Some(15.0),
+    },
+    silent("steady", "one tenant at its cap of 750 Mbit/s"),
     silent("blips", "all of the PN is dead for 500 ms every 15 s"),
     silent("loss5", "one host loses 5 % of its packets each way"),
     silent(
@@ -187,7 +201,7 @@ pub const ROWS: [Row; 16] = [
 ];
 
 /// How many rows at the end of [`ROWS`] `run all` leaves out.
-pub const EXTRA: usize = 6;
+pub const EXTRA: usize = 8;
 
 /// The row called `name`.
 pub fn row(name: &str) -> Option<&'static Row> {

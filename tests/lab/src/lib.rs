@@ -26,6 +26,7 @@ pub mod node;
 pub mod process;
 pub mod report;
 pub mod run;
+pub mod stream;
 pub mod topology;
 pub mod wait;
 pub mod webhook;

@@ -34,6 +34,15 @@ enum Command {
     },
     /// List the faults and what they must lead to
     List,
+    /// Takes a stream (the lab starts it by itself)
+    #[command(hide = true)]
+    Take { address: std::net::SocketAddr },
+    /// Sends a stream of so many Mbit/s (the lab starts it by itself)
+    #[command(hide = true)]
+    Send {
+        address: std::net::SocketAddr,
+        megabits: u64,
+    },
     /// The stand-in for a cache pod (the lab starts it by itself)
     #[command(hide = true)]
     Standin {
@@ -115,6 +124,10 @@ fn main() -> ExitCode {
 
 fn execute(command: Command) -> Result<bool> {
     match command {
+        Command::Take { address } => pnwatch_lab::stream::take(address).map(|()| true),
+        Command::Send { address, megabits } => {
+            pnwatch_lab::stream::send(address, megabits).map(|()| true)
+        }
         Command::Standin { arguments } => {
             pnwatch_standin::command_line::run(arguments)?;
             Ok(true)

@@ -1,5 +1,6 @@
 //! Faults that really happen: each is injected, told its time by the kernel, and healed.
 
+mod bandwidth;
 mod node;
 mod path;
 mod quiet;
@@ -100,6 +101,16 @@ pub fn fault(name: &str) -> Result<Fault> {
         "F15" => Fault {
             inject: path::drop_own_dials,
             heal: path::allow_own_dials,
+            ..NONE
+        },
+        "F25" => Fault {
+            inject: bandwidth::clamp,
+            heal: bandwidth::unclamp,
+            ..NONE
+        },
+        "steady" => Fault {
+            inject: bandwidth::steady,
+            heal: bandwidth::end_stream,
             ..NONE
         },
         "blips" => Fault {

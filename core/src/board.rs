@@ -13,6 +13,7 @@ use crate::path::{Limits, Observation, PathState, Verdict};
 use crate::subject::{PathKey, Subject};
 use crate::time::{Now, Tick};
 use crate::wire::{Counter, DeviceReport, PathReport, Report};
+use crate::witness::{LargeRead, WitnessReport};
 
 mod tally;
 pub use tally::{SKEW, Tally};
@@ -55,6 +56,8 @@ pub struct Sight {
     pub counters: Vec<Counter>,
     /// Its network devices.
     pub devices: Vec<DeviceReport>,
+    /// What its own packet socket and kernel tables said last, and when.
+    pub witness: Option<(WitnessReport, Tick)>,
     /// Its newest connects say that this process is denied the local network.
     pub denied: bool,
 }
@@ -91,6 +94,8 @@ pub struct Board {
     missed: BTreeMap<Subject, BTreeSet<(Layer, Vantage)>>,
     missing: BTreeMap<Vantage, BTreeSet<(Layer, Subject)>>,
     ready: BTreeMap<Subject, Ready>,
+    /// The newest read of many segments, and when it started.
+    large: BTreeMap<Subject, BTreeMap<Vantage, (LargeRead, Tick)>>,
 }
 
 impl Board {
@@ -114,6 +119,11 @@ impl Board {
             self.note_path(&report.vantage, path, now.tick);
         }
         self.note_denial(report);
+        for read in &report.large {
+            let at = now.tick.before(Duration::from_micros(read.age_us));
+            let of = self.large.entry(read.subject.clone()).or_default();
+            of.insert(report.vantage.clone(), (read.clone(), at));
+        }
         for ready in &report.ready {
             let seen = Ready {
                 draining: ready.draining,
@@ -141,6 +151,7 @@ impl Board {
                 link_told: now,
                 counters: Vec::new(),
                 devices: Vec::new(),
+                witness: None,
                 denied: false,
             });
         if sight.boot_id == report.boot_id && report.seq <= sight.seq {
@@ -165,6 +176,9 @@ impl Board {
         }
         if !report.devices.is_empty() {
             sight.devices.clone_from(&report.devices);
+        }
+        if let Some(witness) = &report.witness {
+            sight.witness = Some((witness.clone(), now));
         }
         true
     }
@@ -265,6 +279,10 @@ impl Board {
             !of.is_empty()
         });
         self.ready.retain(|s, _| subject(s, vantages));
+        self.large.retain(|s, by| {
+            by.retain(|v, _| vantages.contains_key(v));
+            !by.is_empty() && subject(s, vantages)
+        });
     }
 
     /// Whether anybody misses `subject` at any layer, as of the last report.
@@ -359,6 +377,15 @@ impl Board {
             .get(subject)
             .copied()
             .filter(|r| now.since(r.at) <= age)
+    }
+
+    /// The newest reads of many segments from `subject`, and when each started.
+    pub fn large<'a>(
+        &'a self,
+        subject: &Subject,
+    ) -> impl Iterator<Item = (&'a Vantage, &'a LargeRead, Tick)> {
+        let by = self.large.get(subject).into_iter().flatten();
+        by.map(|(vantage, (read, at))| (vantage, read, *at))
     }
 
     /// The PN addresses that vantages report.

@@ -34,3 +34,4 @@ pub mod time;
 pub mod traffic;
 pub mod view;
 pub mod wire;
+pub mod witness;

@@ -12,6 +12,7 @@ use crate::outcome::{Layer, Outcome};
 use crate::plan::PlanId;
 use crate::subject::Subject;
 use crate::time::Timestamp;
+use crate::witness::{LargeRead, MAX_CLAIMS, MAX_FLOWS, WitnessReport};
 
 /// Version of the report format.
 pub const REPORT_VERSION: u32 = 1;
@@ -67,6 +68,12 @@ pub struct Report {
     /// Byte counters and peaks of network devices.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub devices: Vec<DeviceReport>,
+    /// What the machine's own packet socket and kernel tables say (nodes and hosts).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness: Option<WitnessReport>,
+    /// Reads of many segments since the last report.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub large: Vec<LargeRead>,
 }
 
 #[expect(
@@ -245,6 +252,11 @@ impl Report {
         bound("ready", self.ready.len(), MAX_PATHS)?;
         bound("counters", self.counters.len(), MAX_COUNTERS)?;
         bound("devices", self.devices.len(), 64)?;
+        bound("large", self.large.len(), MAX_PATHS)?;
+        if let Some(witness) = &self.witness {
+            bound("witness.flows", witness.flows.len(), MAX_FLOWS)?;
+            bound("witness.claims", witness.claims.len(), MAX_CLAIMS)?;
+        }
         text("boot_id", &self.boot_id, 64, |c| {
             c.is_ascii_alphanumeric() || c == '-'
         })?;

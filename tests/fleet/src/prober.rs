@@ -516,6 +516,8 @@ impl Prober {
             ready: ready.collect(),
             counters: Vec::new(),
             devices: Vec::new(),
+            witness: None,
+            large: Vec::new(),
         }
     }
 }

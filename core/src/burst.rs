@@ -161,7 +161,7 @@ impl Bursts {
                 Probe::Arp => true,
                 Probe::Connect => room > 0,
                 Probe::Control => *id == missed,
-                Probe::Ready => false,
+                Probe::Ready | Probe::Large => false,
             };
             if !joins {
                 continue;

@@ -27,6 +27,8 @@ labels!(
         Ready => "ready",
         /// TCP handshake off the PN.
         Control => "control",
+        /// A bounded read of many segments on a connection of its own.
+        Large => "large",
     }
 );
 
@@ -36,7 +38,7 @@ impl Probe {
         match self {
             Self::Arp => Layer::Arp,
             Self::Connect => Layer::Tcp,
-            Self::Ready => Layer::Http,
+            Self::Ready | Self::Large => Layer::Http,
             Self::Control => Layer::Control,
         }
     }

@@ -9,6 +9,7 @@ use core::time::Duration;
 use std::io;
 use std::sync::Arc;
 
+use pnwatch_core::link::LinkFacts;
 use pnwatch_core::name::{Cluster, Vantage};
 use pnwatch_core::outcome::Blind;
 use pnwatch_core::plan::Plan;
@@ -30,6 +31,7 @@ use crate::plans;
 use crate::rounds::Rounds;
 use crate::settings::Settings;
 use crate::transport::Transport;
+use crate::witness::Snapshot;
 
 /// A report goes out at least this often.
 pub const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -51,6 +53,7 @@ pub struct Agent<E> {
     fallback: Option<Plan>,
     leg: Option<Leg>,
     devices: Vec<DeviceReport>,
+    witness: Option<Snapshot>,
     steps: StepWatch,
     counters: Counters,
     flush_at: Tick,
@@ -65,6 +68,8 @@ pub struct Ears {
     pub leg: watch::Receiver<Option<Leg>>,
     /// Device counters.
     pub devices: watch::Receiver<Vec<DeviceReport>>,
+    /// What the machine's own packet socket says.
+    pub witness: watch::Receiver<Option<Snapshot>>,
 }
 
 impl<E: Engine> Agent<E> {
@@ -93,6 +98,7 @@ impl<E: Engine> Agent<E> {
             fallback: None,
             leg: None,
             devices: Vec::new(),
+            witness: None,
             steps: StepWatch::new(),
             counters: Counters::default(),
             flush_at: clock.now().tick,
@@ -127,6 +133,9 @@ impl<E: Engine> Agent<E> {
                 }
                 Ok(()) = ears.devices.changed() => {
                     self.devices.clone_from(&ears.devices.borrow_and_update());
+                }
+                Ok(()) = ears.witness.changed() => {
+                    self.witness.clone_from(&ears.witness.borrow_and_update());
                 }
                 () = tokio::time::sleep(wait) => {}
             }
@@ -304,11 +313,11 @@ impl<E: Engine> Agent<E> {
             stopping: false,
             history: now.tick.since(unit.at) > HISTORY,
             paths: unit.paths(now.tick),
-            link: self
-                .leg
-                .as_ref()
-                .filter(|_| current)
-                .map(|leg| leg.report(now.tick)),
+            link: self.leg.as_ref().filter(|_| current).map(|leg| {
+                let mut link = leg.report(now.tick);
+                self.add_states(&mut link.facts);
+                link
+            }),
             ready: unit.ready(now.tick),
             counters: if current {
                 self.counters.wire()
@@ -320,6 +329,22 @@ impl<E: Engine> Agent<E> {
             } else {
                 Vec::new()
             },
+            witness: self
+                .witness
+                .as_ref()
+                .filter(|_| current)
+                .map(|snapshot| snapshot.told(now.tick)),
+            large: unit.large(now.tick),
+        }
+    }
+
+    /// How full the kernel's table of connections is belongs to the machine's packet filter.
+    fn add_states(&self, facts: &mut LinkFacts) {
+        let witness = self.witness.as_ref();
+        if let Some(usage) = witness.and_then(|snapshot| snapshot.report.conntrack) {
+            let filter = facts.filter.get_or_insert_default();
+            filter.states.get_or_insert(usage.used);
+            filter.states_limit.get_or_insert(usage.limit);
         }
     }
 

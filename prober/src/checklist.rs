@@ -10,12 +10,18 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use pnwatch_core::name::Vantage;
 use pnwatch_core::outcome::Layer;
 use pnwatch_core::plan::{Pace, Plan};
 use pnwatch_core::schedule::{CheckId, Probe};
 use pnwatch_core::subject::{Subject, TargetKind};
 
 use crate::engine::Ask;
+
+/// From read to read of many segments, and after one that failed.
+const LARGE_EVERY: Duration = Duration::from_mins(1);
+/// See [`LARGE_EVERY`].
+const LARGE_AGAIN: Duration = Duration::from_secs(5);
 
 /// One check.
 #[derive(Debug, Clone)]
@@ -163,10 +169,23 @@ fn of_plan<'a>(plan: &'a Plan, agent: &'a str) -> impl Iterator<Item = Check> + 
                 to,
                 request: request("/ready", to, agent),
             };
+            let large = Ask::Large {
+                to,
+                request: request("/metrics", to, agent),
+            };
+            let large = Check {
+                every: LARGE_EVERY,
+                burst: LARGE_AGAIN,
+                ..check(Probe::Large, large, 0)
+            };
+            // A node's own dials may never touch the wire.
+            let large = matches!(plan.vantage, Vantage::Host(_)).then_some(large);
             [
                 check(Probe::Connect, up, pace.tcp_ms),
                 check(Probe::Ready, ready, pace.ready_ms),
             ]
+            .into_iter()
+            .chain(large)
         });
     nodes.chain(neighbours).chain(targets)
 }
@@ -186,7 +205,7 @@ impl Check {
         match self.probe {
             Probe::Arp => &[Layer::Arp],
             Probe::Connect => &[Layer::Tcp, Layer::Http],
-            Probe::Ready => &[],
+            Probe::Ready | Probe::Large => &[],
             Probe::Control => &[Layer::Control],
         }
     }

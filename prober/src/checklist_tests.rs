@@ -25,7 +25,7 @@ fn a_plan_becomes_checks_that_keep_their_numbers() {
     let control = ["198.51.100.1:80".parse().unwrap()];
     list.rebuild(&[&plan(&[30001, 30002])], &control, "pnwatch/0 (+prober)");
     let before = ids(&list);
-    assert_eq!(before.len(), 1 + 1 + 2 * 2 + 1, "{before:?}");
+    assert_eq!(before.len(), 1 + 1 + 2 * 3 + 1, "{before:?}");
     list.rebuild(&[&plan(&[30002, 30003])], &control, "pnwatch/0 (+prober)");
     let after = ids(&list);
     for (name, id) in &after {
@@ -43,7 +43,7 @@ fn plans_are_united_and_the_first_wins() {
     let (one, mut two) = (plan(&[30001]), plan(&[30001, 30002]));
     two.targets[0].port = 31999;
     list.rebuild(&[&one, &two], &[], "x");
-    assert_eq!(list.len(), 2 + 2 * 2);
+    assert_eq!(list.len(), 2 + 2 * 3);
     let subject = one.targets[0].subject();
     let check = list
         .get(list.find(&subject, Probe::Connect).unwrap())

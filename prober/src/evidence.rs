@@ -13,6 +13,7 @@ use pnwatch_core::schedule::CheckId;
 use pnwatch_core::subject::Subject;
 use pnwatch_core::time::Tick;
 use pnwatch_core::wire::{MAX_RUNS, MAX_SAMPLES, PathReport, ReadyReport, Run};
+use pnwatch_core::witness::LargeRead;
 
 use crate::link::micros;
 
@@ -67,11 +68,27 @@ pub struct ReadySeen {
     pub at: Tick,
 }
 
+/// What a read of many segments saw, and when.
+#[derive(Debug, Clone)]
+pub struct LargeSeen {
+    /// Of which target.
+    pub subject: Arc<Subject>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Bytes of the body that arrived.
+    pub bytes: u64,
+    /// Failures in a row, this one included.
+    pub misses: u32,
+    /// Start of the check.
+    pub at: Tick,
+}
+
 /// Everything since the last report.
 #[derive(Debug, Default)]
 pub struct Gathering {
     paths: BTreeMap<(CheckId, Layer), Gathered>,
     ready: BTreeMap<CheckId, ReadySeen>,
+    large: BTreeMap<CheckId, LargeSeen>,
 }
 
 impl Gathering {
@@ -97,6 +114,11 @@ impl Gathering {
         self.ready.insert(id, seen);
     }
 
+    /// Takes a read of many segments in; the newest per target is told.
+    pub fn large(&mut self, id: CheckId, seen: LargeSeen) {
+        self.large.insert(id, seen);
+    }
+
     /// Folds everything into a unit and starts anew.
     pub fn fold(&mut self, now: Tick) -> Unit {
         let gathered = core::mem::take(&mut self.paths);
@@ -113,6 +135,7 @@ impl Gathering {
             at: now,
             paths,
             ready: core::mem::take(&mut self.ready).into_values().collect(),
+            large: core::mem::take(&mut self.large).into_values().collect(),
         }
     }
 }
@@ -143,6 +166,7 @@ pub struct Unit {
     pub at: Tick,
     paths: Vec<FoldedPath>,
     ready: Vec<ReadySeen>,
+    large: Vec<LargeSeen>,
 }
 
 fn runs(mut entries: Vec<Entry>) -> Vec<TickRun> {
@@ -222,6 +246,18 @@ impl Unit {
             age_us: micros(now.since(seen.at)),
         };
         self.ready.iter().map(told).collect()
+    }
+
+    /// The reads of many segments as they are told at `now`.
+    pub fn large(&self, now: Tick) -> Vec<LargeRead> {
+        let told = |seen: &LargeSeen| LargeRead {
+            subject: (*seen.subject).clone(),
+            outcome: seen.outcome,
+            bytes: seen.bytes,
+            misses: seen.misses,
+            age_us: micros(now.since(seen.at)),
+        };
+        self.large.iter().map(told).collect()
     }
 
     /// How many outcomes it holds.

@@ -21,11 +21,12 @@ pub mod rounds;
 mod samples;
 pub mod settings;
 pub mod transport;
+pub mod witness;
 
 use core::time::Duration;
 use std::sync::Arc;
 
-use pnwatch_core::name::Cluster;
+use pnwatch_core::name::{Cluster, Vantage};
 use pnwatch_edge::clock::SharedClock;
 use pnwatch_edge::config::Probe;
 use pnwatch_edge::http::ClientError;
@@ -133,13 +134,23 @@ pub async fn run_with(
         clock.clone(),
         leg_tell,
     ));
+    let (witness_tell, witness) = watch::channel(None);
+    // A VM sees its host's translation only, and holds no privilege.
+    if !matches!(settings.vantage, Vantage::Vm(..)) {
+        tasks.spawn(witness::follow(leg.clone(), clock.clone(), witness_tell));
+    }
     let (devices_tell, devices) = watch::channel(Vec::new());
     tasks.spawn(sample_devices(
         settings.interface.clone(),
         clock,
         devices_tell,
     ));
-    agent.run(Ears { leg, devices }, shutdown).await?;
+    let ears = Ears {
+        leg,
+        devices,
+        witness,
+    };
+    agent.run(ears, shutdown).await?;
     Ok(())
 }
 

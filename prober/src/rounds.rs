@@ -7,6 +7,7 @@
 use core::net::SocketAddr;
 use core::time::Duration;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use pnwatch_core::burst::{Bursts, Change, Mode, Settings as BurstSettings};
 use pnwatch_core::name::Vantage;
@@ -14,16 +15,19 @@ use pnwatch_core::outcome::{Blind, Layer, Outcome};
 use pnwatch_core::path::{Limits as PathLimits, Observation, PathState, Verdict};
 use pnwatch_core::plan::Plan;
 use pnwatch_core::schedule::{Batch, CheckId, Planned, Probe, Schedule, Skipped};
+use pnwatch_core::subject::Subject;
 use pnwatch_core::time::Tick;
 
 use crate::checklist::{Check, Checklist};
 use crate::engine::{Ask, Due, Engine, Limits, Seen, What};
-use crate::evidence::{Entry, Gathering, ReadySeen, Unit};
+use crate::evidence::{Entry, Gathering, LargeSeen, ReadySeen, Unit};
 use crate::link::Leg;
 
 /// A handshake that is unanswered for this long is missed: it covers one SYN retransmit
 /// (1 s, RFC 6298).
 pub const PATIENCE: Duration = Duration::from_millis(1300);
+/// From sweep to sweep of the elected vantage.
+pub const SWEEP: Duration = Duration::from_secs(30);
 /// What a check of a path that is down leaves of its slot, so that the next finds it done.
 const SPARE: Duration = Duration::from_millis(50);
 
@@ -46,6 +50,9 @@ pub struct Rounds<E> {
     agent: String,
     control: Vec<SocketAddr>,
     control_at: usize,
+    own: Vantage,
+    sweep_at: Tick,
+    large_misses: BTreeMap<CheckId, u32>,
     states: BTreeMap<(CheckId, Layer), PathState>,
     gathering: Gathering,
     urgent: bool,
@@ -76,6 +83,9 @@ impl<E: Engine> Rounds<E> {
             agent,
             control,
             control_at: 0,
+            own: vantage.clone(),
+            sweep_at: Tick::default(),
+            large_misses: BTreeMap::new(),
             states: BTreeMap::new(),
             gathering: Gathering::default(),
             urgent: false,
@@ -105,6 +115,8 @@ impl<E: Engine> Rounds<E> {
             .set(members.map(|(id, check)| (id, check.group.to_string(), check.probe)));
         self.states
             .retain(|(id, _), _| self.checklist.get(*id).is_some());
+        self.large_misses
+            .retain(|id, _| self.checklist.get(*id).is_some());
     }
 
     /// The PN leg is now this.
@@ -122,6 +134,9 @@ impl<E: Engine> Rounds<E> {
         self.seen = seen;
         self.bursts.expire(now, &mut self.changes);
         self.apply_changes(now);
+        if now >= self.sweep_at {
+            self.sweep(now);
+        }
         let mut batch = core::mem::take(&mut self.batch);
         self.schedule.due(now, &mut batch);
         self.late = self.late.max(batch.late);
@@ -135,6 +150,35 @@ impl<E: Engine> Rounds<E> {
         self.tally.checks += self.due.len() as u64;
         self.engine.submit(&self.due);
         self.due.clear();
+    }
+
+    /// One vantage for all asks everybody for the nodes' addresses.
+    fn sweep(&mut self, now: Tick) {
+        self.sweep_at = now.after(SWEEP);
+        if !self.is_elected(now) {
+            return;
+        }
+        for (_, check) in self.checklist.iter() {
+            if let (Subject::Node(_), Ask::Arp(address)) = (&*check.subject, &check.ask) {
+                self.engine.sweep(*address);
+            }
+        }
+    }
+
+    /// Whether this is the first host, by name, of the neighbours that answer: the ring of
+    /// neighbours is sorted, so that only its beginning finds nobody before itself.
+    fn is_elected(&self, now: Tick) -> bool {
+        let limits = PathLimits::default();
+        let earlier = |id: CheckId, check: &Check| match &*check.subject {
+            Subject::Neighbour(other) => {
+                let state = self.states.get(&(id, Layer::Arp));
+                let down = state.is_some_and(|s| s.verdict_at(now, &limits) == Verdict::Down);
+                *other < self.own && !down
+            }
+            _ => false,
+        };
+        matches!(self.own, Vantage::Host(_))
+            && !self.checklist.iter().any(|(id, check)| earlier(id, check))
     }
 
     fn prepare(&mut self, id: CheckId) {
@@ -170,7 +214,7 @@ impl<E: Engine> Rounds<E> {
         let Some(check) = self.checklist.get(skipped.id) else {
             return;
         };
-        if check.probe == Probe::Ready {
+        if matches!(check.probe, Probe::Ready | Probe::Large) {
             return;
         }
         let entry = Entry {
@@ -201,6 +245,7 @@ impl<E: Engine> Rounds<E> {
                 };
                 self.gathering.ready(seen.id, ready);
             }
+            What::Large { outcome, bytes } => self.take_large(seen, &subject, outcome, bytes, now),
             What::Outcome {
                 layer,
                 outcome,
@@ -220,6 +265,37 @@ impl<E: Engine> Rounds<E> {
                     self.control_at = self.control_at.wrapping_add(1);
                 }
             }
+        }
+    }
+
+    /// A read that fails is repeated at once, and often until one succeeds.
+    fn take_large(
+        &mut self,
+        seen: &Seen,
+        subject: &Arc<Subject>,
+        outcome: Outcome,
+        bytes: u64,
+        now: Tick,
+    ) {
+        let misses = self.large_misses.entry(seen.id).or_default();
+        *misses = match outcome {
+            Outcome::Reached => 0,
+            Outcome::Unreached(_) => misses.saturating_add(1),
+            Outcome::Unmeasured(_) | Outcome::NotApplicable => *misses,
+        };
+        let read = LargeSeen {
+            subject: subject.clone(),
+            outcome,
+            bytes,
+            misses: *misses,
+            at: seen.start,
+        };
+        let (misses, id) = (*misses, seen.id);
+        self.gathering.large(id, read);
+        if misses == 0 {
+            self.schedule.relax(id, now);
+        } else if let Some(check) = self.checklist.get(id) {
+            self.schedule.hasten(id, check.burst, 1, now);
         }
     }
 
@@ -325,7 +401,7 @@ impl<E: Engine> Rounds<E> {
 fn overlap(probe: Probe, every: Duration, limits: &Limits) -> u32 {
     let longest = match probe {
         Probe::Arp => limits.arp,
-        Probe::Connect | Probe::Ready => PATIENCE.saturating_add(limits.http),
+        Probe::Connect | Probe::Ready | Probe::Large => PATIENCE.saturating_add(limits.http),
         Probe::Control => PATIENCE,
     };
     let slots = longest.as_nanos() / every.as_nanos().max(1);

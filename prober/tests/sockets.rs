@@ -392,6 +392,97 @@ fn arp_finds_another_mac_after_one_miss() {
     ));
 }
 
+/// A second machine with the node's address is heard by a sweep, and named until it is gone.
+#[test]
+fn two_machines_that_answer_one_broadcast_are_a_conflict() {
+    let pair = Pair::new();
+    // A second device of the node's machine, on the same wire, that has the same address.
+    pair.node_ip("link set pn0 down");
+    pair.node_ip("link add br0 type bridge forward_delay 0");
+    pair.node_ip("link add pn1 address 02:00:00:00:0a:01 type veth peer name p1");
+    pair.node_ip("link add pn2 address 02:00:00:00:0a:02 type veth peer name p2");
+    for port in ["pn0", "p1", "p2"] {
+        pair.node_ip(&format!("link set {port} master br0 up"));
+    }
+    pair.node_ip("addr flush dev pn0");
+    pair.node_ip("link set br0 up");
+    pair.node_ip("addr add 172.16.0.2/22 dev pn1");
+    pair.node_ip("link set pn1 up");
+    pair.node_ip("link set pn2 up");
+    // Each device answers for its own addresses alone (arp_ignore, ip-sysctl).
+    pair.node_sysctl("ipv4/conf/all/arp_ignore", "1");
+    let leg = leg(&pair);
+    let node = pair.node.clone();
+    let (alone, unheard, heard, over) = Pair::inside(&pair.own, async move {
+        let mut bench = Bench::new(&leg);
+        let ask = || Ask::Arp(NODE.into());
+        let alone = bench.check(ask()).await;
+        run(
+            "ip",
+            &["-n", &node, "addr", "add", "172.16.0.2/22", "dev", "pn2"],
+        );
+        let unheard = bench.check(ask()).await;
+        // The first answer ends the check, the second one is remembered.
+        bench.engine.sweep(NODE.into());
+        bench.check(ask()).await;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let mut seen = Vec::new();
+        bench.engine.drain(bench.clock.now().tick, &mut seen);
+        let heard = bench.check(ask()).await;
+        run("ip", &["-n", &node, "addr", "flush", "dev", "pn2"]);
+        for _ in 0..5 {
+            bench.check(ask()).await;
+        }
+        (alone, unheard, heard, bench.check(ask()).await)
+    });
+    assert_eq!(last(&alone), (Layer::Arp, Outcome::Reached));
+    assert_eq!(last(&unheard), (Layer::Arp, Outcome::Reached));
+    assert_eq!(last(&heard), unreached(Layer::Arp, Cause::AddressConflict));
+    assert_eq!(last(&over), (Layer::Arp, Outcome::Reached));
+}
+
+/// Row 15 as an MTU makes it: small answers pass, a read of many segments does not.
+#[test]
+fn a_read_of_many_segments_shows_what_small_answers_hide() {
+    let pair = Pair::new();
+    let large = "x".repeat(40_000);
+    pair.serve_on_node(move || async move {
+        std::mem::forget(Peer::http_on("0.0.0.0:31001", 200, &large).await);
+    });
+    let leg = leg(&pair);
+    let read = || Ask::Large {
+        to: std::net::SocketAddrV4::new(NODE.into(), 31001),
+        request: Arc::from(&b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"[..]),
+    };
+    let fine = one(&pair, read());
+    assert!(
+        matches!(
+            fine[0].what,
+            What::Large {
+                outcome: Outcome::Reached,
+                bytes: 40_000
+            }
+        ),
+        "{fine:?}"
+    );
+    pair.node_ip("link set pn0 gso_max_segs 1");
+    pair.nft("table inet m { chain o { type filter hook output priority 0; meta length > 1000 drop; }; }");
+    let lost = Pair::inside(
+        &pair.own,
+        async move { Bench::new(&leg).check(read()).await },
+    );
+    assert!(
+        matches!(
+            lost[0].what,
+            What::Large {
+                outcome: Outcome::Unreached(Cause::NoFirstByte | Cause::TransferStalled),
+                ..
+            }
+        ),
+        "{lost:?}"
+    );
+}
+
 /// A reply that lay in the socket while the program was starved was in time by its stamp.
 #[test]
 fn a_starved_loop_misses_no_reply() {

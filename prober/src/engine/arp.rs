@@ -1,13 +1,17 @@
 //! ARP over one packet socket: who has this address, and which MAC says so.
 //!
-//! Unicast to the MAC that answered last, broadcast when none is known or the last request went
-//! unanswered: a broadcast reaches every host of the network. A reply counts by the kernel's
+//! Unicast to the MAC that answered last, broadcast when none is known, the last request went
+//! unanswered, or a sweep is asked for: a broadcast reaches every host of the network, so one
+//! vantage sweeps for all, and only its request is heard by a second owner of the address. Two
+//! MACs that answer one broadcast are a conflict; while there is one, every request is a
+//! broadcast and waits for the second answer. Whatever else is heard is listened to: a known
+//! address that speaks from another MAC is swept at once. A reply counts by the kernel's
 //! stamp of its arrival, so that a starved loop loses nothing. The socket follows the device:
 //! a new index is a new socket.
 
 use core::net::Ipv4Addr;
 use core::time::Duration;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
 
 use pnwatch_core::link::Mac;
@@ -33,7 +37,23 @@ struct Request {
     target: Ipv4Addr,
     sent: Now,
     source: Ipv4Addr,
+    /// It went to everybody.
+    broadcast: bool,
+    /// The first answer, while a second one is waited for.
+    first: Option<Answer>,
 }
+
+#[derive(Debug, Clone, Copy)]
+struct Answer {
+    mac: Mac,
+    wall: Duration,
+    kernel: Option<Duration>,
+}
+
+/// Broadcasts without a second answer after which a conflict has ended.
+const CLEAN: u8 = 5;
+/// Most broadcasts whose second answer is listened for.
+const ECHOES: usize = 256;
 
 /// See the [module](self).
 pub struct ArpSocket {
@@ -48,6 +68,12 @@ pub struct ArpSocket {
     waiting: BTreeMap<Ipv4Addr, Vec<u64>>,
     /// Who answered last; forgotten on a miss.
     known: BTreeMap<Ipv4Addr, Mac>,
+    /// Addresses whose next request goes to everybody.
+    swept: BTreeSet<Ipv4Addr>,
+    /// Broadcasts that were answered once, and by whom.
+    echoes: VecDeque<(Request, Mac)>,
+    /// Addresses that two machines answer for, and how many clean broadcasts are still owed.
+    conflicts: BTreeMap<Ipv4Addr, u8>,
     next_number: u64,
 }
 
@@ -63,6 +89,9 @@ impl ArpSocket {
             pending: VecDeque::new(),
             waiting: BTreeMap::new(),
             known: BTreeMap::new(),
+            swept: BTreeSet::new(),
+            echoes: VecDeque::new(),
+            conflicts: BTreeMap::new(),
             next_number: 0,
         }
     }
@@ -73,8 +102,16 @@ impl ArpSocket {
             self.socket = None;
             self.refused = None;
             self.known.clear();
+            self.swept.clear();
+            self.echoes.clear();
+            self.conflicts.clear();
         }
         self.leg = leg.clone();
+    }
+
+    /// The next request for `address` goes to everybody.
+    pub fn sweep(&mut self, address: Ipv4Addr) {
+        self.swept.insert(address);
     }
 
     /// Sends one request; `Some` if the outcome is known at once. `watch` registers a new socket.
@@ -102,7 +139,8 @@ impl ArpSocket {
             return end(Outcome::Unmeasured(Blind::NoDevice));
         };
         let mut bytes = [0; FRAME];
-        let known = self.known.get(&target).copied();
+        let to_all = self.swept.contains(&target) || self.conflicts.contains_key(&target);
+        let known = self.known.get(&target).copied().filter(|_| !to_all);
         frame::request(&mut bytes, own, source, target, known);
         if let Err(error) = socket.send(&bytes) {
             let outcome = cause::local(error.raw_os_error().unwrap_or(0));
@@ -111,6 +149,7 @@ impl ArpSocket {
             }
             return end(outcome);
         }
+        self.swept.remove(&target);
         let number = self.next_number;
         self.next_number += 1;
         self.waiting.entry(target).or_default().push(number);
@@ -120,6 +159,8 @@ impl ArpSocket {
             target,
             sent: now,
             source,
+            broadcast: known.is_none(),
+            first: None,
         });
         None
     }
@@ -170,7 +211,10 @@ impl ArpSocket {
             };
             match receive_stamped(socket, &mut buffer) {
                 Ok((length, stamp)) => {
-                    if let Some(reply) = frame::reply(buffer.get(..length).unwrap_or_default()) {
+                    let bytes = buffer.get(..length).unwrap_or_default();
+                    self.overhear(bytes);
+                    if let Some(reply) = frame::reply(bytes) {
+                        self.echoed(reply, stamp, now);
                         self.answered(reply, stamp, now, seen);
                     }
                 }
@@ -178,6 +222,38 @@ impl ArpSocket {
                 // ENETDOWN once per change of the device (packet(7)); the rest is as harmless.
                 Err(_) => {}
             }
+        }
+    }
+
+    /// A known address that speaks from another MAC may have a second owner.
+    fn overhear(&mut self, frame: &[u8]) {
+        if let Some((mac, address)) = frame::sender(frame)
+            && self.known.get(&address).is_some_and(|known| *known != mac)
+        {
+            self.swept.insert(address);
+        }
+    }
+
+    /// A second answer to a broadcast that was answered already.
+    fn echoed(&mut self, reply: Reply, stamp: Option<Timestamp>, now: Now) {
+        let late = |request: &Request| {
+            let wall = now.tick.since(request.sent.tick);
+            let kernel = stamp.map(|stamp| stamp.since(request.sent.wall));
+            kernel.unwrap_or(wall) > self.deadline
+        };
+        while self.echoes.front().is_some_and(|(request, _)| {
+            now.tick.since(request.sent.tick) > self.deadline.saturating_mul(8)
+        }) {
+            self.echoes.pop_front();
+        }
+        let second = self.echoes.iter().any(|(request, mac)| {
+            request.target == reply.address
+                && request.source == reply.asker
+                && *mac != reply.mac
+                && !late(request)
+        });
+        if second {
+            self.conflicts.insert(reply.address, CLEAN);
         }
     }
 
@@ -205,21 +281,38 @@ impl ArpSocket {
             // It came too late by the kernel's own clock; the deadline will say so.
             return;
         }
+        let answer = Answer {
+            mac: reply.mac,
+            wall,
+            kernel,
+        };
+        match request.first {
+            // The same machine again.
+            Some(first) if first.mac == reply.mac => return,
+            None if request.broadcast && self.conflicts.contains_key(&request.target) => {
+                if let Some(waiting) = self.pending.get_mut(at) {
+                    waiting.first = Some(answer);
+                }
+                return;
+            }
+            _ => {}
+        }
         self.pending.remove(at);
         self.forget(&request);
         self.known.insert(request.target, reply.mac);
-        seen.push(Seen {
-            id: request.id,
-            start: request.sent.tick,
-            what: What::Outcome {
-                layer: Layer::Arp,
-                outcome: Outcome::Reached,
-                rtt: Some(wall),
-                kernel_rtt: kernel,
-                mac: Some(reply.mac),
-            },
-            done: true,
-        });
+        if request.first.is_some() {
+            self.conflicts.insert(request.target, CLEAN);
+            let conflict = Outcome::Unreached(Cause::AddressConflict);
+            seen.push(told(&request, conflict, Some(answer)));
+            return;
+        }
+        if request.broadcast {
+            if self.echoes.len() >= ECHOES {
+                self.echoes.pop_front();
+            }
+            self.echoes.push_back((request, reply.mac));
+        }
+        seen.push(told(&request, Outcome::Reached, Some(answer)));
     }
 
     fn forget(&mut self, request: &Request) {
@@ -239,6 +332,12 @@ impl ArpSocket {
             }
             self.pending.pop_front();
             self.forget(&request);
+            if let Some(answer) = request.first {
+                // One answer alone: the conflict may be over.
+                self.settle(request.target);
+                seen.push(told(&request, Outcome::Reached, Some(answer)));
+                continue;
+            }
             // The MAC may have moved: the next request goes to everybody.
             self.known.remove(&request.target);
             let outcome = Outcome::Unreached(Cause::ArpUnanswered);
@@ -248,6 +347,15 @@ impl ArpSocket {
                 Layer::Arp,
                 outcome,
             ));
+        }
+    }
+
+    fn settle(&mut self, target: Ipv4Addr) {
+        if let Some(owed) = self.conflicts.get_mut(&target) {
+            *owed = owed.saturating_sub(1);
+            if *owed == 0 {
+                self.conflicts.remove(&target);
+            }
         }
     }
 
@@ -274,6 +382,21 @@ impl ArpSocket {
     /// Whether the socket could be opened; `None` until it was tried.
     pub fn available(&self) -> Option<bool> {
         self.available
+    }
+}
+
+fn told(request: &Request, outcome: Outcome, answer: Option<Answer>) -> Seen {
+    Seen {
+        id: request.id,
+        start: request.sent.tick,
+        what: What::Outcome {
+            layer: Layer::Arp,
+            outcome,
+            rtt: answer.map(|answer| answer.wall),
+            kernel_rtt: answer.and_then(|answer| answer.kernel),
+            mac: answer.map(|answer| answer.mac),
+        },
+        done: true,
     }
 }
 

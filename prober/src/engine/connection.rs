@@ -91,6 +91,12 @@ impl Connections {
                 Some(request.clone()),
                 self.bound,
             ),
+            Ask::Large { to, request } => (
+                SocketAddr::V4(*to),
+                Purpose::Large,
+                Some(request.clone()),
+                self.bound,
+            ),
             Ask::Control(to) => (*to, Purpose::Control, None, false),
             Ask::Arp(_) => return,
         };
@@ -246,7 +252,7 @@ impl Connections {
         let layer = match connection.purpose {
             Purpose::Up(_) => Some(Layer::Tcp),
             Purpose::Control => Some(Layer::Control),
-            Purpose::Ready => None,
+            Purpose::Ready | Purpose::Large => None,
         };
         let goes_on = connection.request.is_some();
         if let Some(layer) = layer {

@@ -23,6 +23,7 @@ const PIECE: usize = 16 * 1024;
 pub(super) enum Purpose {
     Up(Option<Arc<str>>),
     Ready,
+    Large,
     Control,
 }
 
@@ -134,7 +135,7 @@ pub(super) fn ended(id: CheckId, start: Tick, purpose: &Purpose, outcome: Outcom
     match purpose {
         Purpose::Up(_) => Seen::plain(id, start, Layer::Tcp, outcome),
         Purpose::Control => Seen::plain(id, start, Layer::Control, outcome),
-        Purpose::Ready => Seen {
+        Purpose::Ready | Purpose::Large => Seen {
             id,
             start,
             what: What::Nothing,
@@ -152,6 +153,15 @@ pub(super) fn answered(connection: &Connection, outcome: Outcome, now: Option<Ti
             &connection.purpose,
             outcome,
         );
+    }
+    if matches!(connection.purpose, Purpose::Large) {
+        let bytes = connection.response.body().len() as u64;
+        return Seen {
+            id: connection.id,
+            start: connection.start,
+            what: What::Large { outcome, bytes },
+            done: true,
+        };
     }
     let rtt = match (now, &connection.stage) {
         (Some(now), Stage::Exchange { since, .. }) => Some(now.since(*since)),
@@ -192,7 +202,8 @@ fn whole(connection: &Connection, status: u16, now: Tick) -> Seen {
             },
             (None, None) => Outcome::Reached,
         },
-        Purpose::Control => Outcome::Reached,
+        // Whatever the route said, many of its bytes came.
+        Purpose::Large | Purpose::Control => Outcome::Reached,
     };
     answered(connection, outcome, Some(now))
 }

@@ -68,6 +68,26 @@ pub fn reply(frame: &[u8]) -> Option<Reply> {
     })
 }
 
+/// Who sends an ARP packet, request or reply, and under which address; not a probe (RFC 5227).
+pub fn sender(frame: &[u8]) -> Option<(Mac, Ipv4Addr)> {
+    let ethernet = EthernetPacket::new(frame)?;
+    if ethernet.get_ethertype() != EtherTypes::Arp {
+        return None;
+    }
+    let arp = ArpPacket::new(ethernet.payload())?;
+    let plain = arp.get_hardware_type() == ArpHardwareTypes::Ethernet
+        && arp.get_protocol_type() == EtherTypes::Ipv4
+        && (arp.get_hw_addr_len(), arp.get_proto_addr_len()) == (6, 4)
+        && !arp.get_sender_proto_addr().is_unspecified();
+    let mac = arp.get_sender_hw_addr();
+    plain.then(|| {
+        (
+            Mac([mac.0, mac.1, mac.2, mac.3, mac.4, mac.5]),
+            arp.get_sender_proto_addr(),
+        )
+    })
+}
+
 fn pnet_mac(mac: Mac) -> MacAddr {
     MacAddr::from(mac.0)
 }
@@ -115,6 +135,10 @@ mod tests {
             asker: A,
         };
         assert_eq!(reply(&frame), Some(heard));
+        assert_eq!(sender(&frame), Some((PEER, B)));
+        // A probe speaks for nobody.
+        request(&mut frame, PEER, Ipv4Addr::UNSPECIFIED, A, None);
+        assert_eq!(sender(&frame), None);
     }
 
     proptest! {

@@ -11,7 +11,7 @@ pub mod connection;
 mod exchange;
 pub mod frame;
 pub mod poller;
-mod privilege;
+pub(crate) mod privilege;
 pub mod response;
 pub mod socket;
 mod sockets;
@@ -45,6 +45,13 @@ pub enum Ask {
     },
     /// `GET /ready`.
     Ready {
+        /// Where.
+        to: SocketAddrV4,
+        /// The request as sent.
+        request: Arc<[u8]>,
+    },
+    /// `GET /metrics`, of which as much is read as takes many segments.
+    Large {
         /// Where.
         to: SocketAddrV4,
         /// The request as sent.
@@ -91,7 +98,14 @@ pub enum What {
         /// It said draining.
         draining: bool,
     },
-    /// `/ready` was not answered: the other checks say why.
+    /// A read of many segments ended.
+    Large {
+        /// What it saw.
+        outcome: Outcome,
+        /// Bytes of the body that arrived.
+        bytes: u64,
+    },
+    /// `/ready` was not answered, or a large read not begun: the other checks say why.
     Nothing,
 }
 
@@ -155,6 +169,8 @@ impl Default for Limits {
 pub trait Engine {
     /// The vantage's PN leg is now this.
     fn set_leg(&mut self, leg: &Leg);
+    /// The next ARP request for `address` goes to everybody, so that a second owner hears it.
+    fn sweep(&mut self, _address: Ipv4Addr) {}
     /// Starts checks. Each gives exactly one [`Seen`] with `done`.
     fn submit(&mut self, due: &[Due]);
     /// Collects what came, and what did not by its deadline, as of `now`.

@@ -8,7 +8,7 @@ use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabiliti
 
 /// Runs `open` with `CAP_NET_RAW` in effect if this thread may have it; afterwards everything is
 /// as before.
-pub(super) fn with_net_raw<T>(open: impl FnOnce() -> T) -> T {
+pub(crate) fn with_net_raw<T>(open: impl FnOnce() -> T) -> T {
     let Some(before) = raise() else {
         return open();
     };

@@ -1,5 +1,6 @@
 //! The engine on plain sockets: one packet socket, many connections, one epoll set.
 
+use core::net::Ipv4Addr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
@@ -48,6 +49,10 @@ impl Engine for Sockets {
     fn set_leg(&mut self, leg: &Leg) {
         self.arp.set_leg(leg);
         self.connections.set_leg(leg);
+    }
+
+    fn sweep(&mut self, address: Ipv4Addr) {
+        self.arp.sweep(address);
     }
 
     fn submit(&mut self, due: &[Due]) {

@@ -79,6 +79,12 @@ impl Pair {
         ip(&self.node, arguments)
     }
 
+    /// Sets a value below `/proc/sys/net` on the node.
+    pub fn node_sysctl(&self, key: &str, value: &str) {
+        let line = format!("echo {value} > /proc/sys/net/{key}");
+        run("ip", &["netns", "exec", &self.node, "sh", "-c", &line]);
+    }
+
     /// nft(8) on the node.
     pub fn nft(&self, rules: &str) {
         run("ip", &["netns", "exec", &self.node, "nft", rules]);

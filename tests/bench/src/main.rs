@@ -6,6 +6,7 @@ mod footprint;
 mod gate;
 mod once;
 mod process;
+mod witness;
 
 use clap::Parser;
 
@@ -17,6 +18,8 @@ enum Command {
     Footprint(footprint::Args),
     /// Many questions that wait for the gate
     Gate(gate::Args),
+    /// What the receiver's witness costs, and how exactly it counts
+    Witness(witness::Args),
     /// What `pnwatch once` costs a job, beside a bare connect
     Once(once::Args),
 }
@@ -25,6 +28,7 @@ fn main() -> anyhow::Result<()> {
     match Command::parse() {
         Command::Footprint(args) => footprint::run(&args),
         Command::Gate(args) => gate::run(&args),
+        Command::Witness(args) => witness::run(&args),
         Command::Once(args) => once::run(&args),
     }
 }

@@ -291,6 +291,8 @@ impl Prober {
                 self.schedule.finished(id);
             }
             Probe::Connect => self.connect(flight(Stage::Repeat), world, rng, now, later),
+            // The world knows no sizes of packets; no check of this kind is planned.
+            Probe::Large => self.schedule.finished(id),
         }
     }
 
@@ -525,6 +527,6 @@ impl Prober {
 fn normal_overlap(probe: Probe) -> u32 {
     match probe {
         Probe::Connect => 2,
-        Probe::Arp | Probe::Ready | Probe::Control => 1,
+        Probe::Arp | Probe::Ready | Probe::Control | Probe::Large => 1,
     }
 }

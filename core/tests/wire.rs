@@ -8,9 +8,10 @@ use pnwatch_core::wire::{
     Counter, DeviceReport, MAX_COUNTERS, MAX_PATHS, MAX_RUNS, MAX_SAMPLES, PathReport, Peak,
     ReadyReport, Report, ReportError, Run,
 };
+use pnwatch_core::witness::{MAX_CLAIMS, MAX_FLOWS, WitnessReport};
 use proptest::prelude::*;
 
-const SAMPLES: [(&str, &str); 5] = [
+const SAMPLES: [(&str, &str); 6] = [
     ("hello", include_str!("wire/v1/hello.json")),
     ("host", include_str!("wire/v1/host.json")),
     (
@@ -19,6 +20,7 @@ const SAMPLES: [(&str, &str); 5] = [
     ),
     ("goodbye", include_str!("wire/v1/goodbye.json")),
     ("newer_peer", include_str!("wire/v1/newer_peer.json")),
+    ("witness", include_str!("wire/v1/witness.json")),
 ];
 
 fn sample(name: &str) -> Report {
@@ -45,7 +47,7 @@ fn the_samples_read_and_read_back_the_same() {
 #[test]
 fn what_is_written_is_what_was_committed() {
     // A renamed or newly required field would break an older or newer peer.
-    for name in ["hello", "host", "node_lost_address", "goodbye"] {
+    for name in ["hello", "host", "node_lost_address", "goodbye", "witness"] {
         let (_, text) = SAMPLES.iter().find(|(n, _)| *n == name).unwrap();
         let committed: serde_json::Value = serde_json::from_str(text).unwrap();
         let written: serde_json::Value = serde_json::from_slice(&sample(name).to_json()).unwrap();
@@ -91,6 +93,11 @@ fn the_samples_say_what_they_say() {
         newer.paths[0].runs[0].outcome,
         Outcome::Unmeasured(Blind::Unrecognised)
     );
+    let node = sample("witness");
+    let seen = node.witness.unwrap();
+    assert_eq!((seen.flows.len(), seen.dhcp.unanswered), (2, 2));
+    assert_eq!(seen.unanswered().count(), 1);
+    assert_eq!(node.large[0].misses, 2);
     let bye = sample("goodbye");
     assert!(bye.stopping && bye.history);
 }
@@ -178,6 +185,26 @@ fn every_bound_is_kept() {
             "addresses",
             Box::new(move |r| {
                 r.link.as_mut().unwrap().facts.addresses = many(address, MAX_ADDRESSES + 1);
+            }),
+        ),
+        (
+            "flows",
+            Box::new(|r| {
+                let witness = sample("witness").witness.unwrap();
+                r.witness = Some(WitnessReport {
+                    flows: many(witness.flows[0], MAX_FLOWS + 1),
+                    ..witness
+                });
+            }),
+        ),
+        (
+            "claims",
+            Box::new(|r| {
+                let witness = sample("witness").witness.unwrap();
+                r.witness = Some(WitnessReport {
+                    claims: many(witness.claims[0], MAX_CLAIMS + 1),
+                    ..witness
+                });
             }),
         ),
         ("boot id", Box::new(|r| r.boot_id = "a b".into())),

@@ -4,7 +4,7 @@ use super::Diagnosis;
 use super::scope::{Blamed, Case, Extent};
 use super::symptom::{Reach, Witnesses};
 use super::table::{self, AccountSigns, AnswerSign};
-use super::{filter, repair, text};
+use super::{filter, repair, text, witness};
 use crate::board::{Path, Tally};
 use crate::fault::{Blame, Confidence, Fault};
 use crate::inventory::AccountTarget;
@@ -81,6 +81,11 @@ fn judge(
         target.node,
         text::affected(1, &tally.missing)
     );
+    if at_tcp && text::newest_cause(case, subject, layer, tally) == Some(Cause::SynUnanswered) {
+        let (lines, possible) = witness::of_unanswered(case, target, tally);
+        diagnosis.evidence.extend(lines);
+        diagnosis.missing.extend(possible);
+    }
     if named.fault == Fault::AccountUnreachable {
         diagnosis.missing.push(
             "whether the pod answers inside the cluster (scrape of its podIP): it splits pod \

@@ -15,6 +15,7 @@ pub mod symptom;
 pub mod table;
 mod text;
 mod vantage;
+mod witness;
 
 use core::net::Ipv4Addr;
 

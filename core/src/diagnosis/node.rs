@@ -7,13 +7,13 @@ use super::Diagnosis;
 use super::scope::{Blamed, Case, Extent};
 use super::symptom::{LinkSign, LinkWord, Reach, SETTLE, Witnesses, link_word};
 use super::table::{self, ArpAnswer, NodeSigns, ProberSign};
-use super::{repair, text};
+use super::{repair, text, witness};
 use crate::board::{Path, Tally};
 use crate::fault::{Blame, Confidence, Fault};
 use crate::inventory::NodeTarget;
 use crate::link::LinkState;
 use crate::name::Vantage;
-use crate::outcome::{Cause, Layer};
+use crate::outcome::Layer;
 use crate::subject::Subject;
 use crate::time::Tick;
 
@@ -53,6 +53,7 @@ fn judge(
             facts.assess(case.inventory.pn_cidr, Some(node.address)) == LinkState::Fine
         });
     if quiet_link
+        && witness::answer(case, node, &subject, &Tally::default()) == ArpAnswer::Owner
         && !board.is_missed(&subject)
         && !case
             .inventory
@@ -102,7 +103,7 @@ fn judge(
     let signs = NodeSigns {
         link: word.sign,
         arp: arp_reach,
-        answer: answer(case, &subject, &arp),
+        answer: witness::answer(case, node, &subject, &arp),
         ports: ports_reach(&ports, ports_told),
         targets: Witnesses::count(ports.values().filter(|t| t.newest.is_some()).count()),
         witnesses: Witnesses::count(witnesses(&arp, ports.values()).len()),
@@ -113,9 +114,18 @@ fn judge(
     if named.fault == Fault::NodeportNotServed && is_settling(case, &subject, onset) {
         return None;
     }
-    let since = if bad_link { word.since } else { onset? };
+    let shared = signs.answer != ArpAnswer::Owner;
+    let since = if bad_link {
+        word.since
+    } else {
+        onset.or(shared.then_some(now))?
+    };
     let mut diagnosis = Diagnosis::new(Blame::Node, node.name.as_str(), named, since);
     describe(case, &mut diagnosis, node, (&word, &arp));
+    if shared {
+        let lines = witness::of_answer(case, node, &subject);
+        diagnosis.evidence.extend(lines);
+    }
     for (subject, tally) in ports.iter().filter(|(_, t)| t.down > 0) {
         if diagnosis.evidence.len() >= text::MAX_LINES {
             break;
@@ -150,15 +160,6 @@ fn is_settling(case: &Case<'_>, subject: &Subject, onset: Option<Tick>) -> bool 
         .filter(|(v, _)| v.is_client())
         .filter_map(|(_, p)| p.state.recovered_at())
         .any(|back| now.since(back) < SETTLE && onset.is_some_and(|onset| onset < back))
-}
-
-/// Who answers ARP where the owner does not, or not alone.
-fn answer(case: &Case<'_>, subject: &Subject, arp: &Tally) -> ArpAnswer {
-    match text::newest_cause(case, subject, Layer::Arp, arp) {
-        Some(Cause::AddressConflict) => ArpAnswer::Two,
-        Some(Cause::AnsweredByOther) => ArpAnswer::Other,
-        _ => ArpAnswer::Owner,
-    }
 }
 
 fn witnesses<'a>(arp: &Tally, ports: impl Iterator<Item = &'a Tally>) -> Vec<Vantage> {

@@ -70,6 +70,29 @@ pub fn node(
             "the datapath is not attached to pn0 (likely after pn0 was re-created): restart the \
              Cilium agent pod of this node",
         ),
+        Fault::AddressConflict | Fault::AnsweredByOther => repair(
+            place,
+            device_up(facts).map(|d| format!("arping -D -c 3 -I {d} {address}")),
+            "asks who else has the address (a reply names the MAC); find that machine in the \
+             provider's IPAM and take the address from it, or free it for this node alone",
+        ),
+        Fault::PortFiltered => repair(
+            place,
+            None,
+            "some ports are dropped and others are not: compare the node's firewall and the \
+             accounts' NetworkPolicies (do they admit the PN's range?) with what changed last",
+        ),
+        Fault::StateExhausted => repair(
+            place,
+            facts
+                .and_then(|f| f.filter.as_ref())
+                .filter(|f| f.states.is_some() && f.states_limit.is_some())
+                .map(|_| {
+                    "sysctl net.netfilter.nf_conntrack_count net.netfilter.nf_conntrack_max".into()
+                }),
+            "the table of connections is full: raise nf_conntrack_max, and see who opens them \
+             (`conntrack -L | head`)",
+        ),
         Fault::RouteWrong => {
             let device = facts.map(|f| shell_quoted(&f.device));
             repair(
@@ -88,6 +111,12 @@ pub fn node(
              show pn0` there",
         ),
     }
+}
+
+/// The PN device, while it is there and up.
+fn device_up(facts: Option<&LinkFacts>) -> Option<String> {
+    let up = facts.filter(|f| f.state == DeviceState::Up);
+    up.map(|f| shell_quoted(&f.device))
 }
 
 /// For a Mac host.

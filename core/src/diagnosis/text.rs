@@ -49,7 +49,7 @@ pub(super) fn affected(accounts: usize, vantages: &[Vantage]) -> String {
     format!("{} affected", parts.join(", "))
 }
 
-fn names(vantages: &[Vantage]) -> String {
+pub(super) fn names(vantages: &[Vantage]) -> String {
     let mut text: Vec<String> = vantages
         .iter()
         .take(MAX_NAMES)

@@ -205,7 +205,9 @@ pub const EXTRA: usize = 8;
 
 /// The row called `name`.
 pub fn row(name: &str) -> Option<&'static Row> {
-    ROWS.iter().find(|row| row.name == name)
+    ROWS.iter()
+        .chain(&crate::faults::wire::ROWS)
+        .find(|row| row.name == name)
 }
 
 #[cfg(test)]

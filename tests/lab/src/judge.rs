@@ -256,6 +256,16 @@ fn is_expected(alert: &Alert, expected: &Expected) -> bool {
     alert.label("alertname") == expected.alertname && alert.label("subject") == expected.subject
 }
 
+/// Whether an alert is the page of `row`, is allowed besides it, or only informs.
+pub(crate) fn is_page_of(alert: &Alert, row: &Row) -> bool {
+    let (name, subject) = (alert.label("alertname"), alert.label("subject"));
+    let allowed = |a: &crate::expect::Allowed| a.alertname == name && a.subject == subject;
+    row.expected
+        .is_some_and(|expected| is_expected(alert, &expected))
+        || row.allowed.iter().any(allowed)
+        || alert.label("severity") == "info"
+}
+
 /// The first notification of the expected alert with this status.
 pub(crate) fn first(
     arrived: &[Notification],
@@ -279,7 +289,7 @@ fn count(arrived: &[Notification], expected: &Expected, status: &str) -> usize {
 }
 
 /// The receiver of the shipped configuration that must be rung all the time.
-const DEAD_MANS_SWITCH: &str = "dead-mans-switch";
+pub(crate) const DEAD_MANS_SWITCH: &str = "dead-mans-switch";
 
 /// The first firing notification of each alert that the row neither expects nor allows, pushed
 /// or from the rules. Severity `info` is no page, nor is the dead man's switch.

@@ -10,7 +10,7 @@ use pnwatch_lab::expect::{EXTRA, ROWS, Row, row};
 use pnwatch_lab::judge::Outcome;
 use pnwatch_lab::lab::{self, Lab, LabOptions};
 use pnwatch_lab::run::{RunOptions, run};
-use pnwatch_lab::{report, wait};
+use pnwatch_lab::{pairs, report, sockets, wait};
 
 /// A private network in namespaces that really breaks, with pnwatch in it as it ships.
 #[derive(Debug, Parser)]
@@ -26,6 +26,10 @@ enum Command {
     Up(Up),
     /// Break something, watch what pnwatch makes of it, heal it
     Run(Run),
+    /// Every socket cause with the prober's own engine and the node's own witness
+    Sockets(SocketsArgs),
+    /// Two faults at once, ten times over
+    Pairs(Pairs),
     /// End a lab, or remove what a killed one left behind
     Down {
         /// The lab's directory; needed only if there are several
@@ -49,6 +53,28 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+}
+
+#[derive(Debug, Args)]
+struct Pairs {
+    #[command(flatten)]
+    common: Common,
+    /// Only the first N pairs
+    #[arg(long, default_value_t = pairs::PAIRS.len())]
+    first: usize,
+    /// Print JSON lines only
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct SocketsArgs {
+    /// Print one JSON object only
+    #[arg(long)]
+    json: bool,
+    /// Leave out the part with 5 % of a CPU
+    #[arg(long)]
+    without_starved: bool,
 }
 
 #[derive(Debug, Args)]
@@ -147,6 +173,8 @@ fn execute(command: Command) -> Result<bool> {
         }
         Command::Up(up) => keep_up(&up),
         Command::Run(options) => run_all(&options),
+        Command::Pairs(args) => pairs_all(&args),
+        Command::Sockets(args) => sockets_all(&args),
     }
 }
 
@@ -317,6 +345,54 @@ fn run_rows(options: &Run, rows: &[&'static Row], dir: &Dir) -> Result<bool> {
     }
     let fine = |outcome: &Outcome| outcome.as_expected && (!options.bars || outcome.is_in_time());
     Ok(outcomes.iter().all(fine))
+}
+
+fn pairs_all(args: &Pairs) -> Result<bool> {
+    end_on_signals()?;
+    let dir = Dir::open(&args.common)?;
+    let result = build(&args.common, &dir, true).and_then(|mut lab| {
+        let mut fine = 0;
+        let chosen = pairs::PAIRS.len().min(args.first);
+        for pair in pairs::PAIRS.into_iter().take(chosen) {
+            let outcome = pairs::run(&mut lab, pair)?;
+            println!("{}", serde_json::to_string(&outcome)?);
+            fine += usize::from(outcome.as_expected);
+        }
+        if !args.json {
+            eprintln!("{fine}/{chosen} pairs as expected");
+        }
+        Ok(fine == chosen && chosen > 0)
+    });
+    if args.common.keep || !matches!(result, Ok(true)) {
+        dir.keep();
+    }
+    result
+}
+
+fn sockets_all(args: &SocketsArgs) -> Result<bool> {
+    let report = sockets::run(!args.without_starved)?;
+    let fine = report.is_fine() || args.without_starved && report.is_fine_unstarved();
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+        return Ok(fine);
+    }
+    for seen in &report.rows {
+        let mark = if seen.as_expected { "ok    " } else { "WRONG " };
+        let sockets::Tuple {
+            cause,
+            arp,
+            link,
+            receiver,
+        } = &seen.tuple;
+        let neighbour = format!("{:?}", seen.neighbour).to_lowercase();
+        println!(
+            "{mark}{:5} {neighbour:5} {}: {cause} | ARP {arp} | own link {link} | {receiver}",
+            seen.row, seen.about
+        );
+    }
+    println!("share a tuple: {:?}", report.confused);
+    println!("5 % of a CPU: {}", serde_json::to_string(&report.starved)?);
+    Ok(fine)
 }
 
 fn rows(names: &[String]) -> Result<Vec<&'static Row>> {

@@ -12,7 +12,7 @@ use crate::monitoring::{ALERTMANAGER_ADDRESS, PROMETHEUS_ADDRESS};
 /// The table of faults.
 pub fn list() -> String {
     let mut text = String::new();
-    for row in ROWS {
+    for row in ROWS.iter().chain(&crate::faults::wire::ROWS) {
         let leads_to = row.expected.map_or("silence".to_owned(), |expected| {
             let goal = row
                 .bar_s

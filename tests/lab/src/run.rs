@@ -13,6 +13,10 @@ use crate::wait;
 
 /// By when a page must have come: three times the slowest goal, and a margin for one without a goal.
 const PAGE_DEADLINE: Duration = Duration::from_secs(30);
+/// As [`PAGE_DEADLINE`] for what is only asked once a minute.
+const SLOW_PAGE_DEADLINE: Duration = Duration::from_secs(100);
+/// Rows whose evidence comes once a minute.
+const SLOW: [&str; 2] = ["F22", "F36"];
 /// How long the fault is left alone after its page, so that what it drags along would show:
 /// longer than Alertmanager's `group_interval` for pushed findings.
 const LINGER: Duration = Duration::from_secs(6);
@@ -84,7 +88,12 @@ fn attempt(
         return Ok(times);
     };
     // A page that does not come is a result, not an error of the lab.
-    let paged = wait::polled(PAGE_DEADLINE, || {
+    let deadline = if SLOW.contains(&row.name) {
+        SLOW_PAGE_DEADLINE
+    } else {
+        PAGE_DEADLINE
+    };
+    let paged = wait::polled(deadline, || {
         lab.processes.check_all()?;
         let arrived = lab.monitoring.webhook.since(mark.notifications);
         Ok(first(&arrived, &expected, "firing").map(|_| ()))

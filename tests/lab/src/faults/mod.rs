@@ -4,6 +4,7 @@ mod bandwidth;
 mod node;
 mod path;
 mod quiet;
+pub mod wire;
 
 use std::time::Duration;
 
@@ -132,6 +133,7 @@ pub fn fault(name: &str) -> Result<Fault> {
             disturb: Some(quiet::rolling_restart),
             ..NONE
         },
+        other if wire::fault(other).is_some() => wire::fault(other).unwrap_or(NONE),
         other => bail!("the lab cannot make {other:?}; pnwatch-lab list names what it can"),
     })
 }
@@ -165,7 +167,7 @@ mod tests {
 
     #[test]
     fn every_row_can_be_made_and_silence_is_disturbed() {
-        for row in ROWS {
+        for row in ROWS.iter().chain(&super::wire::ROWS) {
             let fault = fault(row.name).unwrap();
             assert!(
                 fault.disturb.is_none() || row.expected.is_none(),

@@ -167,6 +167,46 @@ fn a_route_that_leaves_elsewhere_is_seen_unbound() {
     });
 }
 
+/// F38 by a rule alone: no route changes, and the look-up goes elsewhere.
+#[test]
+fn a_policy_rule_that_moves_the_traffic_is_told_at_once() {
+    let pair = Pair::new();
+    pair.own_ip("link add eth9 type veth peer name e9");
+    pair.own_ip("addr add 198.18.0.9/24 dev eth9");
+    pair.own_ip("link set eth9 up");
+    pair.own_ip("link set e9 up");
+    pair.own_ip("route add default via 198.18.0.1 dev eth9 table 199");
+    let own = pair.own.clone();
+    Pair::inside(&pair.own, async move {
+        let exporter = Exporter::new();
+        let to = "172.16.0.2:31001".parse().unwrap();
+        exporter.hand_out(plan_with(PN, "172.16.0.2", &[to], &[], Pace::default()));
+        let probed = start(&Probed::on("vlan0", PN), &[&exporter], None);
+        let leaves_by = |device: &'static str| {
+            move |l: &LinkReport| {
+                let route = l.facts.route.as_ref();
+                route.is_some_and(|r| {
+                    r.to.octets() == [172, 16, 0, 2] && r.device.as_deref() == Some(device)
+                })
+            }
+        };
+        exporter.expect_link(LONG, leaves_by("vlan0")).await;
+        let rule = "rule add to 172.16.0.0/22 lookup 199 priority 100";
+        let mut words = vec!["-n", own.as_str()];
+        words.extend(rule.split_whitespace());
+        run("ip", &words);
+        let since = Instant::now();
+        exporter.expect_link(LONG, leaves_by("eth9")).await;
+        // Long before the facts would have been read again anyway.
+        assert!(
+            since.elapsed() < Duration::from_secs(9),
+            "{:?}",
+            since.elapsed()
+        );
+        probed.stop().await;
+    });
+}
+
 #[test]
 fn a_lost_node_is_missed_by_every_layer_within_seconds_and_found_again() {
     let pair = Pair::new();

@@ -55,6 +55,8 @@ async fn session(
         MulticastGroup::Link,
         MulticastGroup::Ipv4Ifaddr,
         MulticastGroup::Ipv4Route,
+        // A policy rule moves the PN's traffic without touching any route (rtnetlink(7)).
+        MulticastGroup::Ipv4Rule,
     ];
     let (connection, handle, mut events) =
         new_multicast_connection(&groups).map_err(LinkError::Open)?;

@@ -15,7 +15,7 @@ pub enum Neighbour {
 }
 
 /// What is expected of a row: cause or `reached`, ARP, own link, receiver.
-pub type Expected = (&'static str, &'static str, &'static str, &'static str);
+pub(super) type Expected = (&'static str, &'static str, &'static str, &'static str);
 
 /// One row.
 #[derive(Debug, Clone, Copy)]

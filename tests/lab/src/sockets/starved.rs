@@ -43,7 +43,7 @@ pub struct Starved {
 }
 
 /// Runs the rows.
-pub fn run() -> Result<Starved> {
+pub(super) fn run() -> Result<Starved> {
     let mut namespaces = Namespaces::new(&format!("ps{}", std::process::id()));
     let mut starved = Starved::default();
     let wire = Wire::create(&mut namespaces, "st")?;

@@ -15,11 +15,11 @@ use tokio::sync::watch;
 
 use crate::net::{Cable, Namespace, Namespaces};
 
-pub const OWN_DEVICE: &str = "vlan0";
-pub const NODE_DEVICE: &str = "pn0";
-pub const NODE_PORT_NAME: &str = "node";
-pub const OWN: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 11);
-pub const NODE: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 2);
+pub(super) const OWN_DEVICE: &str = "vlan0";
+pub(super) const NODE_DEVICE: &str = "pn0";
+pub(super) const NODE_PORT_NAME: &str = "node";
+pub(super) const OWN: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 11);
+pub(super) const NODE: Ipv4Addr = Ipv4Addr::new(172, 16, 0, 2);
 /// How long the link watch and the witness may take to begin.
 const BEGIN: Duration = Duration::from_secs(10);
 
@@ -44,7 +44,7 @@ impl Wire {
     /// Builds it and waits until everything watches.
     pub fn create(namespaces: &mut Namespaces, role: &str) -> Result<Self> {
         let switch = namespaces.create(&format!("{role}s"))?;
-        switch.add_bridge("br")?;
+        switch.add_bridge("pn")?;
         let own = namespaces.create(&format!("{role}o"))?;
         let node = namespaces.create(&format!("{role}n"))?;
         for (machine, device, mac, port, address) in [
@@ -62,7 +62,7 @@ impl Wire {
                 device,
                 mac,
                 switch: &switch,
-                bridge: "br",
+                bridge: "pn",
                 port,
             }
             .plug()?;

@@ -187,15 +187,20 @@ fn show(block: &[u8], each: &mut impl FnMut(Frame<'_>)) -> Option<()> {
         // The address stands behind the 48 bytes of the header: family, then protocol.
         let protocol = u16::from_be(u16_at(header, 50)?);
         let end = network.checked_add(snapped)?;
-        each(Frame {
-            protocol,
-            at: Timestamp::from_unix_nanos(
-                (seconds as u64)
-                    .saturating_mul(1_000_000_000)
-                    .saturating_add(nanos as u64),
-            ),
-            bytes: header.get(network..end)?,
-        });
+        // A loopback device shows each packet twice: as it leaves and as it arrives.
+        let loops = u16_at(header, 56)? == libc::ARPHRD_LOOPBACK;
+        let leaves = *header.get(58)? == libc::PACKET_OUTGOING;
+        if !(loops && leaves) {
+            each(Frame {
+                protocol,
+                at: Timestamp::from_unix_nanos(
+                    (seconds as u64)
+                        .saturating_mul(1_000_000_000)
+                        .saturating_add(nanos as u64),
+                ),
+                bytes: header.get(network..end)?,
+            });
+        }
         at = at.checked_add(u32_at(header, 0)?)?;
     }
     Some(())

@@ -47,7 +47,7 @@ pub struct WitnessReport {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub conntrack: Option<Usage>,
     /// Connections that the kernel dropped because the table was full, within the window
-    /// (`/proc/net/stat/nf_conntrack`: drop, early_drop, insert_failed).
+    /// (`drop` and `early_drop` of `/proc/net/stat/nf_conntrack`).
     #[serde(default)]
     pub conntrack_drops: u64,
 }

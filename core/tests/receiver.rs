@@ -146,7 +146,7 @@ fn where_a_syn_ended_stands_in_the_finding() {
         (
             lost,
             "the answers do not arrive",
-            "answer is lost on its way back",
+            "the node's answer is lost on its way back",
         ),
         (none, "no SYN came", "the SYN is lost before the node"),
     ] {

@@ -176,7 +176,7 @@ fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     ))
 }
 
-/// Walks one block (struct tpacket_hdr_v1, then struct tpacket3_hdr each with a sockaddr_ll).
+/// Walks one block (`tpacket_hdr_v1`, then a `tpacket3_hdr` with a `sockaddr_ll` for each packet).
 fn show(block: &[u8], each: &mut impl FnMut(Frame<'_>)) -> Option<()> {
     let packets = u32_at(block, 12)?;
     let mut at = u32_at(block, 16)?;

@@ -8,11 +8,13 @@ use anyhow::{Context as _, Result, bail};
 use pnwatch_core::link::LinkState;
 use pnwatch_core::outcome::Outcome;
 use pnwatch_core::schedule::CheckId;
+use pnwatch_core::time::Tick;
 use pnwatch_core::witness::Arrival;
 use pnwatch_edge::clock::{Clock as _, SystemClock};
 use pnwatch_prober::engine::poller::Readiness;
 use pnwatch_prober::engine::{Ask, Due, Engine as _, Limits, Seen, Sockets, What};
 use pnwatch_prober::link::Leg;
+use pnwatch_prober::witness::Snapshot;
 use serde::Serialize;
 
 use super::rows::{Expected, Neighbour, Row};
@@ -136,7 +138,8 @@ pub(super) fn observe(
         wire.own.ip(&format!("neigh flush dev {OWN_DEVICE}"))?;
     }
     // The warming connection is not the row's.
-    let since = Instant::now();
+    let clock = SystemClock::new();
+    let since = clock.now().tick;
     (row.inject)(wire)?;
     settle(wire);
     let own = leg(&wire.own_leg)?;
@@ -146,9 +149,9 @@ pub(super) fn observe(
         let arp = prober.check(Ask::Arp(NODE)).await?;
         anyhow::Ok((cause, arp))
     })?;
-    let report = heard_after(wire, Instant::now())?;
+    let Snapshot { report, at } = heard_after(wire, clock.now().tick)?;
     let node = leg(&wire.node_leg)?;
-    let arrival = report.arrival((OWN, NODE, port), since.elapsed());
+    let arrival = report.arrival((OWN, NODE, port), at.since(since));
     let flow = report
         .flows
         .iter()
@@ -207,19 +210,12 @@ fn settle(wire: &Wire) {
 }
 
 /// The first report of the witness that was made after `after`.
-fn heard_after(wire: &Wire, after: Instant) -> Result<pnwatch_core::witness::WitnessReport> {
-    let mut heard = wire.heard.clone();
-    heard.borrow_and_update();
-    // The next one may have been under way; the one after it was not.
-    let mut news = 0;
-    while after.elapsed() < PATIENCE {
-        if heard.has_changed()? {
-            heard.borrow_and_update();
-            news += 1;
-            if news == 2 {
-                let snapshot = heard.borrow().clone();
-                return Ok(snapshot.context("the witness has gone")?.report);
-            }
+fn heard_after(wire: &Wire, after: Tick) -> Result<Snapshot> {
+    let end = Instant::now() + PATIENCE;
+    while Instant::now() < end {
+        let heard = wire.heard.borrow().clone();
+        if let Some(snapshot) = heard.filter(|snapshot| snapshot.at > after) {
+            return Ok(snapshot);
         }
         std::thread::sleep(Duration::from_millis(20));
     }

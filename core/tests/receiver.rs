@@ -32,15 +32,14 @@ impl World {
         });
         let file: InventoryFile = serde_json::from_value(file).unwrap();
         let inventory = file.into_inventory("test".parse().unwrap()).unwrap();
-        let world = Self {
+        Self {
             engine: Engine::new(inventory, Settings::default(), now(1_000)),
             millis: 1_000,
             seq: 0,
-        };
-        world
+        }
     }
 
-    fn tell(&mut self, vantage: &str, rest: Value) {
+    fn tell(&mut self, vantage: &str, rest: &Value) {
         self.seq += 1;
         let mut report = json!({"version": 1, "cluster": "test", "vantage": vantage, "boot_id": "b",
             "seq": self.seq, "sent_at": "2026-06-22T09:14:30Z"});
@@ -53,7 +52,7 @@ impl World {
     }
 
     /// One second of reports: `acme` is the outcome of its connections, `macs` who answers ARP.
-    fn second(&mut self, acme: &str, macs: [&str; 2], witness: Value) {
+    fn second(&mut self, acme: &str, macs: [&str; 2], witness: &Value) {
         self.millis += 1_000;
         let leg = |address: &str, mac: &str| {
             json!({"facts": {"device": "pn0", "state": "up", "mac": mac,
@@ -73,12 +72,12 @@ impl World {
             }
             self.tell(
                 vantage,
-                json!({"paths": paths, "link": leg(address, "02:00:00:00:00:0a")}),
+                &json!({"paths": paths, "link": leg(address, "02:00:00:00:00:0a")}),
             );
         }
         self.tell(
             "node/n1",
-            json!({"link": leg("172.16.0.2", NODE_MAC), "witness": witness}),
+            &json!({"link": leg("172.16.0.2", NODE_MAC), "witness": witness}),
         );
         self.engine.evaluate(now(self.millis));
     }
@@ -109,15 +108,15 @@ fn flows(syn_ack: bool) -> Value {
     json!([flow("172.16.0.11"), flow("172.16.0.12")])
 }
 
-fn broken(witness: Value) -> Finding {
+fn broken(witness: &Value) -> Finding {
     let mut world = World::new();
     let macs = [NODE_MAC, NODE_MAC];
     for _ in 0..8 {
-        world.second("reached", macs, json!({"window_us": 10_000_000}));
+        world.second("reached", macs, &json!({"window_us": 10_000_000}));
     }
     assert_eq!(world.open(), []);
     for _ in 0..6 {
-        world.second("unreached:syn_unanswered", macs, witness.clone());
+        world.second("unreached:syn_unanswered", macs, witness);
     }
     let mut open = world.open();
     assert_eq!(open.len(), 1, "{open:?}");
@@ -150,7 +149,7 @@ fn where_a_syn_ended_stands_in_the_finding() {
         ),
         (none, "no SYN came", "the SYN is lost before the node"),
     ] {
-        let finding = broken(witness);
+        let finding = broken(&witness);
         assert_eq!(finding.fault, Fault::AccountUnreachable);
         let said = |text: &str| finding.evidence.iter().any(|e| e.text.contains(text));
         assert!(said(seen), "{seen}: {:?}", finding.evidence);
@@ -158,7 +157,7 @@ fn where_a_syn_ended_stands_in_the_finding() {
         assert!(left.contains(&format!("possible: {possible}")), "{left}");
     }
     // Nobody watched: everything remains possible, and is listed.
-    let finding = broken(Value::Null);
+    let finding = broken(&Value::Null);
     let left = finding.missing.join("\n");
     for possible in [
         "lost before the node",
@@ -170,25 +169,25 @@ fn where_a_syn_ended_stands_in_the_finding() {
     }
 }
 
-fn answered(macs: [&str; 2], claims: Value) -> Vec<Finding> {
+fn answered(macs: [&str; 2], claims: &Value) -> Vec<Finding> {
     let mut world = World::new();
     for _ in 0..8 {
         let witness = json!({"window_us": 10_000_000, "claims": claims});
-        world.second("reached", macs, witness);
+        world.second("reached", macs, &witness);
     }
     world.open()
 }
 
 #[test]
 fn who_answers_arp_is_compared_with_the_nodes_own_word() {
-    assert_eq!(answered([NODE_MAC, NODE_MAC], json!([])), []);
+    assert_eq!(answered([NODE_MAC, NODE_MAC], &json!([])), []);
     let claim = json!([{"address": "172.16.0.2", "mac": OTHER_MAC, "age_us": 100_000}]);
     for (macs, claims, fault) in [
         ([NODE_MAC, OTHER_MAC], json!([]), Fault::AddressConflict),
         ([NODE_MAC, NODE_MAC], claim.clone(), Fault::AddressConflict),
         ([OTHER_MAC, OTHER_MAC], claim, Fault::AnsweredByOther),
     ] {
-        let open = answered(macs, claims);
+        let open = answered(macs, &claims);
         assert_eq!(open.len(), 1, "{open:?}");
         assert_eq!(
             (open[0].fault, open[0].identity.subject.as_str()),
@@ -202,5 +201,5 @@ fn who_answers_arp_is_compared_with_the_nodes_own_word() {
     }
     // What is claimed of another address is none of the node's affair.
     let other = json!([{"address": "172.16.0.9", "mac": OTHER_MAC, "age_us": 100_000}]);
-    assert_eq!(answered([NODE_MAC, NODE_MAC], other), []);
+    assert_eq!(answered([NODE_MAC, NODE_MAC], &other), []);
 }

@@ -59,6 +59,8 @@ fn report(vantage: &str, paths: Vec<PathReport>) -> Report {
         ready: Vec::new(),
         counters: Vec::new(),
         devices: Vec::new(),
+        witness: None,
+        large: Vec::new(),
     }
 }
 

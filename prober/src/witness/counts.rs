@@ -233,7 +233,7 @@ impl Counts {
             )
         });
         let troubled = flows.iter().filter(|(troubled, _)| *troubled).count();
-        let keep = troubled.max(TOLD_HEALTHY).min(MAX_FLOWS);
+        let keep = troubled.clamp(TOLD_HEALTHY, MAX_FLOWS);
         let beyond = flows.iter().skip(keep).filter(|(troubled, _)| *troubled);
         let beyond: u64 = beyond.map(|(_, flow)| u64::from(flow.syns)).sum();
         flows.truncate(keep);

@@ -34,7 +34,7 @@ pub enum Said {
     Arp(Mac, Ipv4Addr),
 }
 
-/// `ETH_P_ARP`, `ETH_P_IP` (if_ether.h).
+/// `ETH_P_ARP`, `ETH_P_IP` (`if_ether.h`).
 pub const ARP: u16 = 0x0806;
 /// See [`ARP`].
 pub const IP: u16 = 0x0800;
@@ -74,7 +74,8 @@ fn arp(bytes: &[u8]) -> Option<Said> {
 fn ip(bytes: &[u8]) -> Option<Said> {
     let first = *bytes.first()?;
     let header = usize::from(first & 0x0f) * 4;
-    let whole = u16_at(bytes, 6)? & 0x1fff == 0;
+    // The lower 13 bits are the offset of a fragment.
+    let whole = u16_at(bytes, 6)?.trailing_zeros() >= 13;
     (first >> 4 == 4 && header >= 20 && whole).then_some(())?;
     let rest = bytes.get(header..)?;
     match *bytes.get(9)? {

@@ -101,7 +101,7 @@ impl Ring {
         };
         // Outgoing packets are shown to sockets of every protocol only (dev_queue_xmit_nit).
         ring.socket
-            .bind(&address(index, libc::ETH_P_ALL as u16, None)?)?;
+            .bind(&address(index, libc::ETH_P_ALL as u16, None))?;
         Ok(ring)
     }
 
@@ -113,6 +113,7 @@ impl Ring {
             let base = unsafe { self.map.as_ptr().add(self.next * BLOCK) };
             // SAFETY: the status word is the kernel's and ours in turn, aligned, and inside the
             // block (struct tpacket_block_desc: version, offset_to_priv, then block_status).
+            #[expect(clippy::cast_ptr_alignment, reason = "blocks begin at page boundaries")]
             let status = unsafe { &*base.add(8).cast::<AtomicU32>() };
             if status.load(Ordering::Acquire) & libc::TP_STATUS_USER == 0 {
                 return;
@@ -145,7 +146,7 @@ impl Ring {
 
     /// Sends an ARP packet to everybody.
     pub fn send_arp(&self, packet: &[u8]) -> io::Result<()> {
-        let to = address(self.index, libc::ETH_P_ARP as u16, Some(Mac([0xff; 6])))?;
+        let to = address(self.index, libc::ETH_P_ARP as u16, Some(Mac([0xff; 6])));
         self.socket.send_to(packet, &to).map(drop)
     }
 }
@@ -223,7 +224,7 @@ fn set<T>(socket: &Socket, option: i32, value: &T) -> io::Result<()> {
     Ok(())
 }
 
-fn address(index: i32, protocol: u16, to: Option<Mac>) -> io::Result<SockAddr> {
+fn address(index: i32, protocol: u16, to: Option<Mac>) -> SockAddr {
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: sockaddr_ll is a socket address type and fits sockaddr_storage.
     let link = unsafe { storage.view_as::<libc::sockaddr_ll>() };
@@ -235,7 +236,7 @@ fn address(index: i32, protocol: u16, to: Option<Mac>) -> io::Result<SockAddr> {
         link.sll_addr[..6].copy_from_slice(&octets);
     }
     // SAFETY: the storage was filled as a sockaddr_ll of exactly this length.
-    Ok(unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) })
+    unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) }
 }
 
 /// ARP, TCP with SYN, UDP to 67 or 68; from the network header on, first fragments alone

@@ -127,7 +127,7 @@ pub(super) fn observe(
 ) -> Result<(Tuple, Arrival, Option<bool>)> {
     if neighbour == Neighbour::Warm {
         let leg = leg(&wire.own_leg)?;
-        let reached = inside(wire, row.unbound, leg, |mut prober| async move {
+        let reached = inside(wire, row.unbound, &leg, |mut prober| async move {
             prober.check(up(31001)).await
         })?;
         if reached != Outcome::Reached {
@@ -144,7 +144,7 @@ pub(super) fn observe(
     settle(wire);
     let own = leg(&wire.own_leg)?;
     let port = row.port;
-    let (cause, arp) = inside(wire, row.unbound, own.clone(), |mut prober| async move {
+    let (cause, arp) = inside(wire, row.unbound, &own, |mut prober| async move {
         let cause = prober.check(up(port)).await?;
         let arp = prober.check(Ask::Arp(NODE)).await?;
         anyhow::Ok((cause, arp))
@@ -226,7 +226,7 @@ fn heard_after(wire: &Wire, after: Tick) -> Result<Snapshot> {
 pub(super) fn inside<T: Send, F>(
     wire: &Wire,
     unbound: bool,
-    leg: Leg,
+    leg: &Leg,
     work: impl FnOnce(Prober) -> F + Send,
 ) -> Result<T>
 where
@@ -236,6 +236,6 @@ where
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        runtime.block_on(async { work(Prober::new(unbound, &leg)?).await })
+        runtime.block_on(async { work(Prober::new(unbound, leg)?).await })
     })?
 }

@@ -57,7 +57,7 @@ pub(super) fn run() -> Result<Starved> {
 
 fn healthy(wire: &Wire, starved: &mut Starved) -> Result<()> {
     let leg = wire.own_leg.borrow().clone().context("no leg")?;
-    let (outcomes, slowest) = starving(wire, leg, |mut prober| async move {
+    let (outcomes, slowest) = starving(wire, &leg, |mut prober| async move {
         let mut outcomes: Vec<Outcome> = Vec::new();
         let mut slowest = Duration::ZERO;
         let end = Instant::now() + HEALTHY_FOR;
@@ -84,7 +84,7 @@ fn other(wire: &Wire, row: &Row, starved: &mut Starved) -> Result<()> {
     (row.inject)(wire)?;
     let leg = wire.own_leg.borrow().clone().context("no leg")?;
     let port = row.port;
-    let outcome = starving(wire, leg, |mut prober| async move {
+    let outcome = starving(wire, &leg, |mut prober| async move {
         prober.check(prober::up(port)).await
     })?;
     starved.checks += 1;
@@ -104,7 +104,7 @@ fn other(wire: &Wire, row: &Row, starved: &mut Starved) -> Result<()> {
 /// As [`prober::inside`], with 5 % of a CPU for the prober and its rival.
 fn starving<T: Send, F>(
     wire: &Wire,
-    leg: pnwatch_prober::link::Leg,
+    leg: &pnwatch_prober::link::Leg,
     work: impl FnOnce(Prober) -> F + Send,
 ) -> Result<T>
 where

@@ -75,7 +75,9 @@ fn section(page: &mut Html, title: &'static str, lines: &[&Line], most: usize, b
     )
     .raw("<table class=\"budgets\"><thead><tr><th scope=\"col\">Account</th>")
     .raw("<th scope=\"col\">Promise</th><th scope=\"col\">Left</th>")
-    .raw("<th scope=\"col\">Burns</th><th scope=\"col\">Gone in</th></tr></thead><tbody>");
+    .raw(
+        "<th scope=\"col\">Unexplained burn</th><th scope=\"col\">Gone in</th></tr></thead><tbody>",
+    );
     for line in lines.iter().take(most) {
         row(page, line);
     }

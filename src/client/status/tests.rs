@@ -43,6 +43,44 @@ fn states_look_as_recorded_and_exit_as_they_should() {
     }
 }
 
+/// What the exporter said in the lab of each fault before it was healed
+/// (`pnwatch-lab run all --states src/client/status/states/lab`), and how it looks.
+#[test]
+fn every_fault_of_the_lab_reads_in_eighty_columns() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/client/status/states/lab");
+    let mut names: Vec<String> = std::fs::read_dir(&dir)
+        .unwrap()
+        .filter_map(|entry| {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            name.strip_suffix(".json").map(str::to_owned)
+        })
+        .collect();
+    names.sort();
+    for needed in ["healthy", "F1", "F2", "F29", "F31", "F17", "F24", "F15"] {
+        assert!(
+            names.iter().any(|name| name == needed),
+            "{needed} is missing"
+        );
+    }
+    for name in names {
+        let json = std::fs::read(dir.join(format!("{name}.json"))).unwrap();
+        let json: Value = serde_json::from_slice(&json).unwrap();
+        let state = State::read(&json["view"], &json["findings"]);
+        let text = render(&state, Paint { colored: false });
+        fits(&text, &name);
+        let text = format!("{text}exit code {}\n", state.worst().exit_code());
+        let golden = dir.join(format!("{name}.txt"));
+        if std::env::var_os("PNWATCH_BLESS").is_some() {
+            std::fs::write(&golden, &text).unwrap();
+        }
+        let expected = std::fs::read_to_string(&golden).unwrap_or_default();
+        assert_eq!(
+            text, expected,
+            "{name}: look, then PNWATCH_BLESS=1 writes it"
+        );
+    }
+}
+
 /// Only a repair may be longer: it is there to be copied.
 fn fits(text: &str, name: &str) {
     let mut repair = false;

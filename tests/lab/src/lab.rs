@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::command;
 use crate::daemons::{self, Daemons};
 use crate::findings::Watcher;
+use crate::http;
 use crate::kernel::Watch;
 use crate::monitoring::Monitoring;
 use crate::net::{self, Namespaces};
@@ -22,6 +23,9 @@ use crate::wait;
 const RECORD: &str = "lab.json";
 /// How long another lab may take to clean up after it was told to end.
 const DOWN_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long the exporter may take to say what it knows.
+const STATE_PATIENCE: Duration = Duration::from_secs(15);
 
 /// How a lab is built.
 #[derive(Debug, Clone)]
@@ -55,6 +59,8 @@ pub struct Lab {
     pub node_events: Watch,
     /// Kernel events of the switch.
     pub switch_events: Watch,
+    /// Where to write what the exporter says of each fault before it is healed.
+    pub states: Option<PathBuf>,
     record: RecordFile,
     namespaces: Namespaces,
 }
@@ -100,6 +106,7 @@ impl Lab {
             daemons,
             node_events,
             switch_events,
+            states: None,
             record,
             namespaces,
         };
@@ -124,6 +131,25 @@ impl Lab {
         daemons.wait_settled(&mut self.processes)?;
         self.findings = Some(watcher);
         self.record.update(&self.processes)
+    }
+
+    /// Writes what the exporter says now as `NAME.json`, if that was asked for.
+    pub fn write_state(&self, name: &str) -> Result<()> {
+        let Some(dir) = &self.states else {
+            return Ok(());
+        };
+        let ask = |path: &str| -> Result<serde_json::Value> {
+            let at = Daemons::page(0);
+            let answer =
+                http::request(&self.network.exporter, "GET", &at, path, "", STATE_PATIENCE)?;
+            Ok(serde_json::from_slice(&answer.expect_success()?)?)
+        };
+        let state =
+            serde_json::json!({ "view": ask("/v1/view")?, "findings": ask("/v1/findings")? });
+        std::fs::create_dir_all(dir)?;
+        let file = dir.join(format!("{name}.json"));
+        std::fs::write(&file, serde_json::to_string_pretty(&state)? + "\n")
+            .with_context(|| format!("cannot write {}", file.display()))
     }
 
     /// The watcher of findings.

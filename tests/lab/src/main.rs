@@ -125,6 +125,9 @@ struct Run {
     /// Keep exporters and probers running from run to run instead of starting them afresh
     #[arg(long)]
     keep_daemons: bool,
+    /// Write what the exporter says of each fault before it is healed as DIR/FAULT.json
+    #[arg(long, value_name = "DIR")]
+    states: Option<PathBuf>,
     /// Fail also when a page came later than its goal
     #[arg(long)]
     bars: bool,
@@ -324,6 +327,7 @@ fn run_all(options: &Run) -> Result<bool> {
 
 fn run_rows(options: &Run, rows: &[&'static Row], dir: &Dir) -> Result<bool> {
     let mut lab = build(&options.common, dir, true)?;
+    lab.states.clone_from(&options.states);
     let run_options = RunOptions {
         quiet_for: options.quiet_for,
         fresh: !options.keep_daemons,

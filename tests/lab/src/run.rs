@@ -85,6 +85,7 @@ fn attempt(
             None => wait::pass(options.quiet_for)?,
         }
         times.quiet_s = Some(seconds_between(at, Timestamp::now()));
+        lab.write_state(row.name)?;
         return Ok(times);
     };
     // A page that does not come is a result, not an error of the lab.
@@ -106,6 +107,7 @@ fn attempt(
         times.sharpened_s = wait_until_sharp(lab, &expected)?.map(|at| seconds_between(back, at));
     }
     wait::pass(LINGER)?;
+    lab.write_state(row.name)?;
     Ok(times)
 }
 

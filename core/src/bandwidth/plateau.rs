@@ -92,8 +92,16 @@ impl Detector {
     /// The plateau that holds at `now`.
     pub fn plateau(&self, now: Tick) -> Option<Plateau> {
         let found = self.found.filter(|found| found.outside == 0)?;
+        // The longer it holds, the better its level is known.
+        let mut flat: Vec<u64> = self
+            .rates
+            .iter()
+            .filter(|(at, rate)| *at >= found.since && near(*rate, found.level, FLATNESS))
+            .map(|(_, rate)| *rate)
+            .collect();
+        flat.sort_unstable();
         Some(Plateau {
-            level: found.level,
+            level: flat.get(flat.len() / 2).copied().unwrap_or(found.level),
             burst: found.burst,
             held_ms: u64::try_from(now.since(found.since).as_millis()).unwrap_or(u64::MAX),
         })

@@ -27,6 +27,7 @@ pub mod pairs;
 pub mod process;
 pub mod report;
 pub mod run;
+pub mod soak;
 pub mod sockets;
 pub mod stream;
 pub mod topology;

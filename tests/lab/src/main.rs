@@ -10,6 +10,7 @@ use pnwatch_lab::expect::{EXTRA, ROWS, Row, row};
 use pnwatch_lab::judge::Outcome;
 use pnwatch_lab::lab::{self, Lab, LabOptions};
 use pnwatch_lab::run::{RunOptions, run};
+use pnwatch_lab::soak::{Report, soak};
 use pnwatch_lab::{pairs, report, sockets, wait};
 
 /// A private network in namespaces that really breaks, with pnwatch in it as it ships.
@@ -36,6 +37,8 @@ enum Command {
         #[arg(long)]
         dir: Option<PathBuf>,
     },
+    /// Break one thing after the other for a long time, and see what it costs to live through it
+    Soak(Soak),
     /// List the faults and what they must lead to
     List,
     /// Takes a stream (the lab starts it by itself)
@@ -133,6 +136,18 @@ struct Run {
     bars: bool,
 }
 
+#[derive(Debug, Args)]
+struct Soak {
+    #[command(flatten)]
+    common: Common,
+    /// For how long
+    #[arg(long = "for", default_value = "3m", value_parser = humantime::parse_duration)]
+    length: Duration,
+    /// What determines the schedule
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -178,6 +193,7 @@ fn execute(command: Command) -> Result<bool> {
         Command::Run(options) => run_all(&options),
         Command::Pairs(args) => pairs_all(&args),
         Command::Sockets(args) => sockets_all(&args),
+        Command::Soak(options) => soak_all(&options),
     }
 }
 
@@ -323,6 +339,23 @@ fn run_all(options: &Run) -> Result<bool> {
         dir.keep();
     }
     result
+}
+
+/// The last line is the report.
+fn soak_all(options: &Soak) -> Result<bool> {
+    end_on_signals()?;
+    let dir = Dir::open(&options.common)?;
+    let mut lab = build(&options.common, &dir, true)?;
+    let result = soak(&mut lab, options.length, options.seed, |outcome| {
+        eprintln!("{outcome}");
+    });
+    drop(lab);
+    if options.common.keep || !result.as_ref().is_ok_and(Report::is_fine) {
+        dir.keep();
+    }
+    let report = result?;
+    println!("{}", serde_json::to_string(&report)?);
+    Ok(report.is_fine())
 }
 
 fn run_rows(options: &Run, rows: &[&'static Row], dir: &Dir) -> Result<bool> {

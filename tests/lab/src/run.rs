@@ -22,6 +22,8 @@ const SLOW: [&str; 2] = ["F22", "F36"];
 const LINGER: Duration = Duration::from_secs(6);
 /// By when a healed fault must be resolved: hold-down and group interval, three times.
 const RESOLVE_DEADLINE: Duration = Duration::from_mins(1);
+/// The same where faults repeat: hold-down doubles per relapse, up to five minutes.
+const RELAPSE_DEADLINE: Duration = Duration::from_mins(7);
 /// By when a finding must have sharpened once the evidence is back.
 const SHARPEN_DEADLINE: Duration = Duration::from_secs(30);
 
@@ -51,7 +53,7 @@ pub fn run(lab: &mut Lab, row: &'static Row, options: RunOptions) -> Result<Outc
     let healed = (fault.heal)(lab).with_context(|| format!("{} cannot be healed", row.name));
     let times = times?;
     healed?;
-    settle(lab, row, mark)?;
+    settle(lab, row, mark, options)?;
     judge(
         lab,
         row,
@@ -124,9 +126,14 @@ fn wait_until_sharp(lab: &mut Lab, expected: &Expected) -> Result<Option<Timesta
 }
 
 /// Waits for the end of every finding and of the notifications that belong to it.
-fn settle(lab: &mut Lab, row: &Row, mark: Mark) -> Result<()> {
+fn settle(lab: &mut Lab, row: &Row, mark: Mark, options: RunOptions) -> Result<()> {
+    let deadline = if options.fresh {
+        RESOLVE_DEADLINE
+    } else {
+        RELAPSE_DEADLINE
+    };
     if let Some(expected) = row.expected {
-        wait::polled(RESOLVE_DEADLINE, || {
+        wait::polled(deadline, || {
             lab.processes.check_all()?;
             let arrived = lab.monitoring.webhook.since(mark.notifications);
             let fired = first(&arrived, &expected, "firing").is_some();
@@ -134,7 +141,7 @@ fn settle(lab: &mut Lab, row: &Row, mark: Mark) -> Result<()> {
             Ok((!fired || resolved).then_some(()))
         })?;
     }
-    wait::polled(RESOLVE_DEADLINE, || {
+    wait::polled(deadline, || {
         Ok(lab.findings()?.open()?.is_empty().then_some(()))
     })?;
     // What Alertmanager still holds back would come within its group interval.

@@ -41,7 +41,7 @@ struct Held {
     descriptors: usize,
     /// Threads.
     threads: u64,
-    /// Anonymous memory in KiB (`RssAnon` of proc_pid_status(5)): what was allocated and lives.
+    /// Anonymous memory in KiB (`RssAnon`, `proc_pid_status(5)`): what was allocated and lives.
     memory_kib: u64,
 }
 

@@ -475,7 +475,7 @@ fn a_read_of_many_segments_shows_what_small_answers_hide() {
         matches!(
             lost[0].what,
             What::Large {
-                outcome: Outcome::Unreached(Cause::NoFirstByte | Cause::TransferStalled),
+                outcome: Outcome::Unreached(Cause::TransferStalled),
                 ..
             }
         ),

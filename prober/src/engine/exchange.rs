@@ -156,6 +156,11 @@ pub(super) fn answered(connection: &Connection, outcome: Outcome, now: Option<Ti
     }
     if matches!(connection.purpose, Purpose::Large) {
         let bytes = connection.response.body().len() as u64;
+        // The first segment of a large answer is large itself.
+        let outcome = match outcome {
+            Outcome::Unreached(Cause::NoFirstByte) => Outcome::Unreached(Cause::TransferStalled),
+            other => other,
+        };
         return Seen {
             id: connection.id,
             start: connection.start,

@@ -4,6 +4,7 @@
 use core::net::Ipv4Addr;
 use core::time::Duration;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::board::{Applied, Board};
 use crate::diagnosis::scope::{Case, Patience};
@@ -60,7 +61,7 @@ const CALM: Duration = Duration::from_secs(1);
 /// Board, diagnosis and findings of one private network.
 #[derive(Debug, Clone)]
 pub struct Engine {
-    inventory: Inventory,
+    inventory: Arc<Inventory>,
     settings: Settings,
     board: Board,
     findings: Findings,
@@ -82,7 +83,7 @@ impl Engine {
         Self {
             board: Board::new(settings.limits),
             findings: Findings::new(inventory.cluster.clone(), settings.hold_down),
-            inventory,
+            inventory: Arc::new(inventory),
             settings,
             external: BTreeMap::new(),
             started: now,
@@ -96,13 +97,13 @@ impl Engine {
     }
 
     /// What should exist.
-    pub fn inventory(&self) -> &Inventory {
+    pub fn inventory(&self) -> &Arc<Inventory> {
         &self.inventory
     }
 
     /// Takes a new inventory; what is gone from it is forgotten at the next evaluation.
     pub fn set_inventory(&mut self, inventory: Inventory) {
-        self.inventory = inventory;
+        self.inventory = Arc::new(inventory);
         self.inventory_changed = true;
     }
 

@@ -12,8 +12,13 @@ use crate::finding::{Change, Finding, Identity, Transition};
 use crate::name::Cluster;
 use crate::time::{Now, Tick};
 
-/// Most closed findings remembered.
+/// Most closed findings remembered once they are older than [`TOLD_WITHIN`].
 pub const MAX_CLOSED: usize = 200;
+/// Within this everybody who tells of a recovery has seen it: one that is forgotten before would
+/// never be told.
+pub const TOLD_WITHIN: Duration = Duration::from_mins(2);
+/// Most closed findings remembered at all.
+pub const MAX_FRESH: usize = 20_000;
 /// The longest hold-down.
 pub const MAX_HOLD_DOWN: Duration = Duration::from_mins(5);
 /// Time without relapse after which hold-down starts small again.
@@ -182,6 +187,15 @@ impl Findings {
         })
     }
 
+    fn forget(&mut self, now: Now) {
+        while self.closed.len() > MAX_CLOSED
+            && let Some(oldest) = self.closed.back()
+            && (self.closed.len() > MAX_FRESH || is_old(oldest, now))
+        {
+            self.closed.pop_back();
+        }
+    }
+
     fn fade(
         &mut self,
         identity: &Identity,
@@ -219,12 +233,18 @@ impl Findings {
         );
         done.finding.closed_at = Some(now.wall_at(since));
         self.closed.push_front(done.finding.clone());
-        self.closed.truncate(MAX_CLOSED);
+        self.forget(now);
         Some(Transition {
             change: Change::Closed,
             finding: done.finding,
         })
     }
+}
+
+fn is_old(finding: &Finding, now: Now) -> bool {
+    finding
+        .closed_at
+        .is_none_or(|closed| now.wall.since(closed) > TOLD_WITHIN + MAX_HOLD_DOWN)
 }
 
 fn open(identity: Identity, seen: Diagnosis, now: Now) -> Finding {

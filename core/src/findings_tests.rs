@@ -234,3 +234,35 @@ fn those_who_suffered_stay_on_record() {
         .collect();
     assert_eq!(accounts, ["a", "b", "c"]);
 }
+
+#[test]
+fn of_a_flood_every_recovery_is_remembered_until_it_was_told() {
+    let mut all = findings();
+    let flood = || {
+        let one = |n| {
+            let mut one = critical(Fault::NodeUnreachable, Confidence::High, 0);
+            one.subject = format!("node-{n}");
+            one
+        };
+        (0..10_000).map(one).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        all.update(flood(), now(1000), |_, _| Standing::Clear).len(),
+        10_000
+    );
+    feed(&mut all, 10_000, Vec::new(), Standing::Clear);
+    let closed = feed(&mut all, 15_000, Vec::new(), Standing::Clear);
+    assert_eq!((closed.len(), all.closed().count()), (10_000, 10_000));
+    // Much later one more closes, and what is old goes.
+    let later = 1_000_000;
+    feed(
+        &mut all,
+        later,
+        vec![critical(Fault::NodeDown, Confidence::High, later)],
+        Standing::Clear,
+    );
+    feed(&mut all, later + 1000, Vec::new(), Standing::Clear);
+    feed(&mut all, later + 60_000, Vec::new(), Standing::Clear);
+    assert_eq!(all.closed().count(), MAX_CLOSED);
+    assert_eq!(all.closed().next().unwrap().fault, Fault::NodeDown);
+}

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::link::Cidr;
 use crate::name::{Account, Cluster, Instance, Node, Tenant, Vantage};
 use crate::subject::{Subject, TargetKind};
+use crate::targets::Targets;
 
 /// A cache node: exists as a target without any account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,7 +96,7 @@ pub struct Inventory {
     /// Expected vantages.
     pub vantages: BTreeMap<Vantage, ExpectedVantage>,
     /// Account targets by key.
-    pub targets: BTreeMap<Subject, AccountTarget>,
+    pub targets: Targets,
 }
 
 /// The inventory as a file, without the cluster (which is the monitor's own setting).
@@ -150,7 +151,7 @@ impl InventoryFile {
             pn_cidr: self.pn_cidr,
             nodes: BTreeMap::new(),
             vantages: BTreeMap::new(),
-            targets: BTreeMap::new(),
+            targets: Targets::default(),
         };
         let duplicate = |field, key: String| InventoryError::Duplicate { field, key };
         for node in self.nodes {
@@ -195,6 +196,6 @@ impl Inventory {
         &'a self,
         node: &'a Node,
     ) -> impl Iterator<Item = (&'a Subject, &'a AccountTarget)> {
-        self.targets.iter().filter(move |(_, t)| &t.node == node)
+        self.targets.of_node(node)
     }
 }

@@ -30,6 +30,7 @@ pub mod rules;
 pub mod schedule;
 pub mod slo;
 pub mod subject;
+pub mod targets;
 pub mod time;
 pub mod traffic;
 pub mod view;

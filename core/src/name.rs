@@ -1,11 +1,15 @@
 //! Names of things, validated once at the edge and bounded for ever after.
 //!
 //! Every name is 1 to 253 bytes of `[A-Za-z0-9._-]` (the length of a DNS name, RFC 1035
-//! §2.3.4), so that it can stand in a label, a URL path, a file name and a shell word.
+//! §2.3.4), so that it can stand in a label, a URL path, a file name and a shell word. A copy of a
+//! name shares its text.
 
 use core::fmt;
+use core::marker::PhantomData;
 use core::str::FromStr;
+use std::sync::Arc;
 
+use serde::de::Visitor;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Longest accepted name in bytes (RFC 1035 §2.3.4).
@@ -48,14 +52,14 @@ macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        pub struct $name(String);
+        pub struct $name(Arc<str>);
 
         impl $name {
             /// Validates `text` as a name.
-            pub fn new(text: impl Into<String>) -> Result<Self, NameError> {
-                let text = text.into();
-                check(&text)?;
-                Ok(Self(text))
+            pub fn new(text: impl AsRef<str>) -> Result<Self, NameError> {
+                let text = text.as_ref();
+                check(text)?;
+                Ok(Self(text.into()))
             }
 
             /// The name as text.
@@ -91,8 +95,7 @@ macro_rules! name {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                Self::new(text).map_err(serde::de::Error::custom)
+                deserializer.deserialize_str(Text::new())
             }
         }
     };
@@ -126,6 +129,13 @@ name!(
     /// A VM slot of a host.
     Slot
 );
+
+impl Instance {
+    /// The first of all names in their order: `-` is the lowest byte that a name may hold.
+    pub(crate) fn first() -> Self {
+        Self("-".into())
+    }
+}
 
 /// Where checks start.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -224,8 +234,32 @@ impl Serialize for Vantage {
 
 impl<'de> Deserialize<'de> for Vantage {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        deserializer.deserialize_str(Text::new())
+    }
+}
+
+/// Parses a text where it lies: a report has thousands of names, and none is kept as it came.
+pub(crate) struct Text<T>(PhantomData<T>);
+
+impl<T> Text<T> {
+    pub(crate) fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<T> Visitor<'_> for Text<T>
+where
+    T: FromStr,
+    T::Err: fmt::Display,
+{
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<T, E> {
+        text.parse().map_err(E::custom)
     }
 }
 

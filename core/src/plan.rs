@@ -220,7 +220,7 @@ pub enum PlanError {
 
 /// A sparse ring over hosts that have an address; nodes ARP every host that has one,
 /// bounded by four times the ring's reach.
-fn neighbours(
+pub fn neighbours(
     inventory: &Inventory,
     vantage: &Vantage,
     addresses: &BTreeMap<Vantage, Ipv4Addr>,

@@ -51,11 +51,17 @@ fn replicas_that_never_talk_hand_out_the_same_plan() {
 fn an_excuse_does_not_change_a_plan() {
     let mut inventory = inventory(2, 1);
     let before = plan(&inventory, "host/m001");
-    for target in inventory.targets.values_mut() {
+    for (subject, mut target) in inventory
+        .targets
+        .clone()
+        .iter()
+        .map(|(s, t)| (s.clone(), t.clone()))
+    {
         target.excuse = Some(crate::inventory::Excuse {
             reason: "draining".into(),
             until: crate::time::Timestamp::from_unix_seconds(5),
         });
+        inventory.targets.insert(subject, target);
     }
     assert_eq!(plan(&inventory, "host/m001"), before);
 }

@@ -5,7 +5,7 @@ use core::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::name::{Account, Instance, NameError, Node, Vantage};
+use crate::name::{Account, Instance, NameError, Node, Text, Vantage};
 use crate::outcome::{Layer, labels};
 
 labels!(
@@ -44,6 +44,13 @@ pub enum Subject {
     Neighbour(Vantage),
     /// What must answer when the PN does not (off the PN).
     Control,
+}
+
+impl Subject {
+    /// Sorts before every endpoint of `account`, and after those of accounts before it.
+    pub(crate) fn first_of(account: &Account) -> Self {
+        Self::Account(account.clone(), Instance::first(), TargetKind::Nodeport)
+    }
 }
 
 /// Why a text is no subject.
@@ -104,8 +111,7 @@ impl Serialize for Subject {
 
 impl<'de> Deserialize<'de> for Subject {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        deserializer.deserialize_str(Text::new())
     }
 }
 

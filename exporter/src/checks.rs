@@ -155,7 +155,7 @@ impl Checks {
     /// Forgets what is no longer in the inventory.
     pub fn retain(&mut self, inventory: &Inventory) {
         let has_account =
-            |account: &Account| inventory.targets.values().any(|t| &t.account == account);
+            |account: &Account| inventory.targets.of_account(account).next().is_some();
         let kept = |account: Option<&Account>| account.is_none_or(has_account);
         self.outcomes.retain(|key, _| {
             kept(key.account.as_ref())

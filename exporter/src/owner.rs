@@ -1,8 +1,10 @@
 //! The task that owns the engine: everything that changes or reads it is a command.
 //!
 //! One task, one bounded queue. A report that finds no room is refused, never dropped silently.
-//! After each batch of commands, and whenever the engine asks for it, the engine judges; only
-//! then are the batch's answers given, so that who reads after a report sees its verdict.
+//! After commands, and whenever the engine asks for it, the engine judges; only then are their
+//! answers given, so that who reads after a report sees its verdict. A judgement that took long
+//! is followed by a pause in which commands gather for the next: judging takes a quarter of one
+//! CPU, or half of it where one judgement takes longer than the pause may last.
 //!
 //! Readers get a [`Snapshot`] computed at the read: at most one each [`SNAPSHOT_AGE`] while
 //! nothing transitions, shared by all who read meanwhile, so that many readers cost one
@@ -34,6 +36,10 @@ use crate::health::Pulse;
 const QUEUE: usize = 256;
 /// Commands taken between two judgements.
 const BATCH: usize = 64;
+/// Between two judgements, as a multiple of what the last one took.
+const PAUSE: u32 = 3;
+/// The longest pause, unless the judgement itself took longer: a report waits for it.
+const LONGEST_PAUSE: Duration = Duration::from_millis(40);
 /// Transitions that a slow reader may fall behind; it then reads the view anew.
 const TRANSITIONS: usize = 256;
 /// How old a snapshot may be for another reader.
@@ -59,8 +65,10 @@ pub struct Snapshot {
 pub struct Basis {
     /// Counts up with every change.
     pub generation: u64,
-    /// What should exist.
-    pub inventory: Inventory,
+    /// Counts up with every change of the inventory.
+    pub inventory_generation: u64,
+    /// What should exist; the same value as long as it says the same.
+    pub inventory: Arc<Inventory>,
     /// The PN addresses that vantages report.
     pub addresses: BTreeMap<Vantage, Ipv4Addr>,
 }
@@ -173,6 +181,12 @@ pub struct Owner {
     basis: watch::Sender<Arc<Basis>>,
     snapshot: Option<(Tick, Arc<Snapshot>)>,
     tap: Option<mpsc::Sender<Arc<Report>>>,
+    /// Commands were applied that no judgement has seen.
+    changed: bool,
+    /// Not judged again before this, unless many wait.
+    not_before: Tick,
+    /// Given after the next judgement.
+    answers: Vec<Answer>,
 }
 
 impl Owner {
@@ -182,7 +196,8 @@ impl Owner {
         let (transitions, _) = broadcast::channel(TRANSITIONS);
         let (basis, published) = watch::channel(Arc::new(Basis {
             generation: 0,
-            inventory: engine.inventory().clone(),
+            inventory_generation: 0,
+            inventory: Arc::clone(engine.inventory()),
             addresses: engine.addresses(),
         }));
         let handle = Handle {
@@ -200,6 +215,9 @@ impl Owner {
             basis,
             snapshot: None,
             tap: None,
+            changed: false,
+            not_before: Tick::default(),
+            answers: Vec::new(),
         };
         (owner, handle)
     }
@@ -218,7 +236,9 @@ impl Owner {
         loop {
             let now = self.clock.now();
             self.pulse.beat(now.tick);
-            let wait = self.engine.next_deadline(now.tick).since(now.tick);
+            let due = self.engine.next_deadline(now.tick);
+            let due = if self.changed { now.tick } else { due };
+            let wait = due.max(self.not_before).since(now.tick);
             tokio::select! {
                 biased;
                 () = shutdown.requested() => return,
@@ -237,24 +257,19 @@ impl Owner {
     /// Applies a batch, judges, publishes, answers.
     fn turn(&mut self, batch: &mut Vec<Command>) {
         let now = self.clock.now();
-        let mut changed = false;
-        let answers: Vec<Answer> = batch
-            .drain(..)
-            .filter_map(|command| self.apply(command, now, &mut changed))
-            .collect();
-        if changed || self.engine.next_deadline(now.tick) <= now.tick {
-            let transitions = self.engine.evaluate(now);
-            if !transitions.is_empty() {
-                self.snapshot = None;
-            }
-            for transition in transitions {
-                log(&transition);
-                // Nobody may be listening.
-                let _ = self.transitions.send(Arc::new(transition));
-            }
-            self.publish();
+        for command in batch.drain(..) {
+            let answer = self.apply(command, now);
+            self.answers.extend(answer);
         }
-        for answer in answers {
+        let may = now.tick >= self.not_before || self.answers.len() >= QUEUE;
+        let due = self.changed || self.engine.next_deadline(now.tick) <= now.tick;
+        if due && may {
+            self.judge(now);
+        }
+        if self.changed {
+            return;
+        }
+        for answer in core::mem::take(&mut self.answers) {
             // Who asked may have gone.
             match answer {
                 Answer::Applied(to, applied) => drop(to.send(applied)),
@@ -264,7 +279,24 @@ impl Owner {
         }
     }
 
-    fn apply(&mut self, command: Command, now: Now, changed: &mut bool) -> Option<Answer> {
+    fn judge(&mut self, now: Now) {
+        let transitions = self.engine.evaluate(now);
+        if !transitions.is_empty() {
+            self.snapshot = None;
+        }
+        for transition in transitions {
+            log(&transition);
+            // Nobody may be listening.
+            let _ = self.transitions.send(Arc::new(transition));
+        }
+        self.publish();
+        self.changed = false;
+        let after = self.clock.now().tick;
+        let took = after.since(now.tick);
+        self.not_before = after.after((took * PAUSE).min(LONGEST_PAUSE.max(took)));
+    }
+
+    fn apply(&mut self, command: Command, now: Now) -> Option<Answer> {
         match command {
             Command::Read(to) => return Some(Answer::Read(to)),
             Command::Report(report, to) => {
@@ -277,19 +309,19 @@ impl Owner {
                         tracing::warn!("a report is missing from the budgets: too many at once");
                     }
                 }
-                *changed = true;
+                self.changed = true;
                 return Some(Answer::Applied(to, applied));
             }
             Command::Inventory(inventory, to) => {
                 self.checks.retain(&inventory);
                 self.engine.set_inventory(*inventory);
                 self.snapshot = None;
-                *changed = true;
+                self.changed = true;
                 return Some(Answer::Done(to));
             }
             Command::External(source, diagnoses) => {
                 self.engine.set_external(source, diagnoses);
-                *changed = true;
+                self.changed = true;
             }
         }
         None
@@ -299,15 +331,19 @@ impl Owner {
         let addresses = self.engine.addresses();
         let inventory = self.engine.inventory();
         self.basis.send_if_modified(|basis| {
-            if basis.addresses == addresses && basis.inventory == *inventory {
+            let same = Arc::ptr_eq(&basis.inventory, inventory);
+            if same && basis.addresses == addresses {
                 return false;
             }
+            let as_before = same || basis.inventory == *inventory;
+            let equal = as_before && basis.addresses == addresses;
             *basis = Arc::new(Basis {
-                generation: basis.generation + 1,
-                inventory: inventory.clone(),
+                generation: basis.generation + u64::from(!equal),
+                inventory_generation: basis.inventory_generation + u64::from(!as_before),
+                inventory: Arc::clone(inventory),
                 addresses,
             });
-            true
+            !equal
         });
     }
 

@@ -103,7 +103,7 @@ async fn plans_learn_of_a_new_inventory() {
     tokio::spawn(owner.run(shutdown));
     let mut basis = handle.basis();
     let before = basis.borrow_and_update().generation;
-    let same = basis.borrow().inventory.clone();
+    let same = (*basis.borrow().inventory).clone();
     handle.set_inventory(same.clone()).await.unwrap();
     assert!(!basis.has_changed().unwrap(), "the same is no news");
     let mut other = same;

@@ -290,12 +290,11 @@ pub(super) fn of(ground: &Ground<'_>, finding: &Finding, since: Option<Tick>) ->
             _ => Standing::Clear,
         },
         Blame::Account => {
-            let of_account =
-                |t: &crate::inventory::AccountTarget| Some(&t.account) == finding.account.as_ref();
-            if !inventory.targets.values().any(of_account) {
+            let of = |account| inventory.targets.of_account(account);
+            let mut theirs = finding.account.iter().flat_map(of).peekable();
+            if theirs.peek().is_none() {
                 return Standing::Clear;
             }
-            let theirs = inventory.targets.iter().filter(|(_, t)| of_account(t));
             ground.targets(theirs.map(|(s, _)| s), since)
         }
         Blame::Host => match &finding.host {

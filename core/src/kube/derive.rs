@@ -11,6 +11,7 @@ use super::{Gateway, Scrape};
 use crate::inventory::{AccountTarget, ExpectedVantage, Inventory, NodeTarget};
 use crate::name::{Account, Host, Instance, Node, Tenant, Vantage};
 use crate::subject::TargetKind;
+use crate::targets::Targets;
 use crate::time::Now;
 
 /// The port of the cache where a pod names none.
@@ -31,7 +32,7 @@ pub(super) fn derive(objects: &Objects<'_>, marks: &mut Marks, now: Now) -> Deri
             pn_cidr: settings.pn_cidr,
             nodes: BTreeMap::new(),
             vantages: BTreeMap::new(),
-            targets: BTreeMap::new(),
+            targets: Targets::default(),
         },
         scrapes: Vec::new(),
         gateways: Vec::new(),

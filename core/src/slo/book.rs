@@ -58,6 +58,8 @@ pub struct Book {
     /// Newest second that was restored: time never goes back behind it.
     restored: u64,
     refused: u64,
+    /// In this coarse slot no series was forgotten: not looked for again before the next.
+    none_forgotten: Option<u64>,
 }
 
 impl Book {
@@ -72,6 +74,7 @@ impl Book {
             anchor: now,
             restored: 0,
             refused: 0,
+            none_forgotten: None,
         }
     }
 
@@ -107,13 +110,18 @@ impl Book {
     }
 
     /// A series that counted nothing for as long as anything is kept.
-    fn forgotten(&self, second: u64) -> Option<usize> {
+    fn forgotten(&mut self, second: u64) -> Option<usize> {
         let to = second / RingId::Coarse.slot_seconds();
+        if self.none_forgotten == Some(to) {
+            return None;
+        }
         let after = to.saturating_sub(RingId::Coarse.slots());
-        self.series.iter().position(|series| {
+        let found = self.series.iter().position(|series| {
             let [.., coarse] = &series.rings;
             coarse.sum(after, u64::MAX) == Counts::default()
-        })
+        });
+        self.none_forgotten = found.is_none().then_some(to);
+        found
     }
 
     fn change(&mut self, key: &SeriesKey, second: u64, change: impl Fn(&mut Ring, u64)) {

@@ -17,7 +17,7 @@
 //! - For [`SETTLE`] after a silence or a start nothing new is told: the vantages come back one by
 //!   one, and the first to report makes the others look lost.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use pnwatch_core::fault::Blame;
@@ -114,12 +114,10 @@ pub fn plan(view: &View, sent: &Sent, now: Now, settings: &Settings) -> Planned 
     }
     round.tell_ended();
     round.alerts.append(&mut fire);
-    let lapsed = sent
-        .firing
-        .keys()
-        .filter(|id| !view.open.iter().chain(&view.closed).any(|f| &f.id == *id))
-        .cloned()
-        .collect();
+    let known = view.open.iter().chain(&view.closed);
+    let known: BTreeSet<&String> = known.map(|finding| &finding.id).collect();
+    let gone = sent.firing.keys().filter(|id| !known.contains(id));
+    let lapsed = gone.cloned().collect();
     Planned {
         alerts: round.alerts,
         sent: Sent {

@@ -142,8 +142,8 @@ impl From<Unserved> for Refusal {
 async fn report(State(ingest): State<Arc<Ingest>>, headers: HeaderMap, body: Body) -> Response {
     match ingest.take(&headers, body).await {
         Ok(vantage) => {
-            let plan = ingest.plans.of(&vantage);
-            Json(json!({ "plan_id": plan.id, "burst": [] })).into_response()
+            let plan_id = ingest.plans.id(&vantage).await;
+            Json(json!({ "plan_id": plan_id, "burst": [] })).into_response()
         }
         Err(refusal) => {
             ingest.tally.ingested(match refusal.code {
@@ -180,19 +180,15 @@ async fn plan(
     let until = Instant::now() + asked.wait;
     loop {
         changes.mark_unchanged();
-        let ready = ingest.plans.of(&vantage);
-        let etag = (
-            header::ETAG,
-            HeaderValue::try_from(format!("\"{}\"", ready.id))
-                .unwrap_or(HeaderValue::from_static("\"\"")),
-        );
-        if asked.have.as_ref() != Some(&ready.id) {
+        let id = ingest.plans.id(&vantage).await;
+        if asked.have.as_ref() != Some(&id) {
+            let (id, json) = ingest.plans.content(&vantage).await;
             ingest.tally.plan(PlanAnswer::Given);
             let kind: (HeaderName, HeaderValue) = (
                 header::CONTENT_TYPE,
                 HeaderValue::from_static("application/json"),
             );
-            return ([kind, etag], ready.json.clone()).into_response();
+            return ([kind, etag(&id)], json).into_response();
         }
         let changed = tokio::select! {
             changed = changes.changed() => changed.is_ok(),
@@ -201,9 +197,15 @@ async fn plan(
         };
         if !changed {
             ingest.tally.plan(PlanAnswer::Unchanged);
-            return (StatusCode::NOT_MODIFIED, [etag]).into_response();
+            return (StatusCode::NOT_MODIFIED, [etag(&id)]).into_response();
         }
     }
+}
+
+fn etag(id: &PlanId) -> (HeaderName, HeaderValue) {
+    let quoted = HeaderValue::try_from(format!("\"{id}\""));
+    let value = quoted.unwrap_or(HeaderValue::from_static("\"\""));
+    (header::ETAG, value)
 }
 
 /// What a plan request asks for.

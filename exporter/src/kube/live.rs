@@ -10,6 +10,7 @@ use ::kube::Client;
 use pnwatch_core::inventory::Inventory;
 use pnwatch_core::kube::Reading;
 use pnwatch_core::name::Cluster;
+use pnwatch_core::targets::Targets;
 use pnwatch_edge::clock::SharedClock;
 use pnwatch_edge::config::Kubernetes;
 use tokio::sync::watch as latest;
@@ -84,7 +85,7 @@ impl Live {
             pn_cidr: self.config.pn_cidr,
             nodes: BTreeMap::new(),
             vantages: BTreeMap::new(),
-            targets: BTreeMap::new(),
+            targets: Targets::default(),
         }
     }
 

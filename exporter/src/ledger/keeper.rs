@@ -4,7 +4,7 @@
 //! [`Keeper::report`] for every report that the engine took, [`Keeper::turn`] once a second
 //! and after every transition.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use pnwatch_core::diagnosis::Diagnosis;
@@ -68,16 +68,20 @@ impl Keeper {
     /// Enters the events of a report that the engine took.
     pub fn report(&mut self, report: &Report, inventory: &Inventory, now: Now) {
         self.note_draining(report, now);
-        let subjects: BTreeSet<&Subject> = report.paths.iter().map(|p| &p.subject).collect();
-        for subject in subjects {
+        let mut subjects: BTreeMap<&Subject, [Option<&PathReport>; 2]> = BTreeMap::new();
+        for path in &report.paths {
+            let [tcp, http] = subjects.entry(&path.subject).or_default();
+            match path.layer {
+                Layer::Tcp => *tcp = tcp.or(Some(path)),
+                Layer::Http => *http = http.or(Some(path)),
+                _ => {}
+            }
+        }
+        for (subject, [tcp, http]) in subjects {
             let Some(target) = inventory.targets.get(subject) else {
                 continue;
             };
-            let of = |layer| {
-                let mut paths = report.paths.iter();
-                paths.find(|p| p.layer == layer && &p.subject == subject)
-            };
-            let events = Events::of(of(Layer::Tcp), of(Layer::Http), self.policy.fast);
+            let events = Events::of(tcp, http, self.policy.fast);
             // What a spool brings back belongs to when it was seen.
             let age = Duration::from_micros(events.age_us);
             let then = Now {
@@ -150,8 +154,9 @@ impl Keeper {
     pub fn turn(&mut self, open: &[Finding], inventory: &Inventory, now: Now) -> Turn {
         self.draining
             .retain(|subject, _| inventory.targets.contains_key(subject));
+        let told = Told::of(open);
         self.book.claim(now, CLAIM, |bad| {
-            let finding = open.iter().find(|finding| explains(finding, bad, now))?;
+            let finding = told.explaining(bad, now)?;
             Some(Charge {
                 blame: finding.identity.blame,
                 subject: finding.identity.subject.clone(),
@@ -245,6 +250,47 @@ fn diagnosis(
     diagnosis.account = Some(account.clone());
     diagnosis.accounts = vec![account.clone()];
     diagnosis
+}
+
+/// Open findings by the accounts that they speak of: thousands of events ask thousands of them.
+struct Told<'a> {
+    open: &'a [Finding],
+    by_account: BTreeMap<&'a Account, Vec<usize>>,
+    /// Those that speak of no account in particular.
+    of_all: Vec<usize>,
+}
+
+impl<'a> Told<'a> {
+    fn of(open: &'a [Finding]) -> Self {
+        let mut told = Self {
+            open,
+            by_account: BTreeMap::new(),
+            of_all: Vec::new(),
+        };
+        for (at, finding) in open.iter().enumerate() {
+            let named = finding.account.iter().chain(&finding.accounts);
+            for account in named {
+                told.by_account.entry(account).or_default().push(at);
+            }
+            if finding.account.is_none() && finding.accounts.is_empty() {
+                told.of_all.push(at);
+            }
+        }
+        told
+    }
+
+    /// The first finding, in their order, that explains `bad`.
+    fn explaining(&self, bad: &PendingBad, now: Now) -> Option<&'a Finding> {
+        let SeriesKey::Account { account, .. } = &bad.key else {
+            return None;
+        };
+        let named = self.by_account.get(account).into_iter().flatten();
+        named
+            .chain(&self.of_all)
+            .filter(|at| explains(&self.open[**at], bad, now))
+            .min()
+            .map(|at| &self.open[*at])
+    }
 }
 
 /// Whether an open finding explains a bad event: it speaks of that vantage and that account,

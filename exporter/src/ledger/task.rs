@@ -55,6 +55,8 @@ pub async fn keep(
                 if matches!(seen, Err(broadcast::error::RecvError::Closed)) {
                     last = true;
                 }
+                // What came with it is seen by the same turn.
+                while transitions.try_recv().is_ok() {}
             }
             _ = ticks.tick() => {}
         }

@@ -8,6 +8,7 @@ use pnwatch_core::inventory::{AccountTarget, ExpectedVantage, Inventory, NodeTar
 use pnwatch_core::link::{DeviceState, HeldAddress, LinkFacts, Mac, RouteFact};
 use pnwatch_core::name::{Account, Cluster, Host, Instance, Node, Slot, Vantage};
 use pnwatch_core::subject::{Subject, TargetKind};
+use pnwatch_core::targets::Targets;
 use pnwatch_core::time::Tick;
 
 use crate::fault::{Break, Target};
@@ -101,7 +102,7 @@ impl World {
             pn_cidr: name("172.16.0.0/22".into()),
             nodes: BTreeMap::new(),
             vantages: BTreeMap::new(),
-            targets: BTreeMap::new(),
+            targets: Targets::default(),
         };
         let mut vantages = Vec::new();
         let mut expect = |vantage: Vantage, address| {

@@ -35,6 +35,9 @@ use crate::witness::Snapshot;
 
 /// A report goes out at least this often.
 pub const REPORT_EVERY: Duration = Duration::from_secs(1);
+/// What is due is handed out on this grid, so that checks share wake-ups: they cost more than
+/// the checks. The most that it makes a check late.
+pub const TICK: Duration = Duration::from_millis(10);
 /// What is urgent waits this long for company.
 pub const COALESCE: Duration = Duration::from_millis(20);
 /// How long the goodbye may take.
@@ -60,6 +63,12 @@ pub struct Agent<E> {
     status: Status,
     route_target: watch::Sender<Option<Ipv4Addr>>,
     news: mpsc::Receiver<News>,
+}
+
+/// The first instant of the grid at or after `at`.
+fn on_grid(at: Tick) -> Tick {
+    let tick = TICK.as_nanos() as u64;
+    Tick::from_nanos(at.as_nanos().div_ceil(tick).saturating_mul(tick))
 }
 
 /// What the loop hears.
@@ -149,7 +158,10 @@ impl<E: Engine> Agent<E> {
         let now = self.clock.now().tick;
         let next = self.rounds.next_deadline();
         let next = next.map_or(self.flush_at, |next| next.min(self.flush_at));
-        next.since(now)
+        if next <= now {
+            return Duration::ZERO;
+        }
+        on_grid(next).since(now)
     }
 
     /// One turn of the loop.
@@ -268,13 +280,16 @@ impl<E: Engine> Agent<E> {
 
     fn flush(&mut self, now: Now) {
         self.flush_at = now.tick.after(REPORT_EVERY);
-        let unit = Arc::new(self.rounds.fold(now.tick));
-        for exporter in &mut self.exporters {
-            exporter.outbox.push(unit.clone());
+        for unit in self.rounds.fold(now.tick).split() {
+            let unit = Arc::new(unit);
+            for exporter in &mut self.exporters {
+                exporter.outbox.push(unit.clone());
+            }
         }
         let tally = self.rounds.tally();
         self.counters.checks = tally.checks;
         self.counters.missed_slots = tally.missed_slots;
+        self.counters.later_than = tally.later_than;
         // A maximum that is told once a second; the exporter keeps its own window.
         self.counters.late = self.rounds.take_lateness();
         self.counters.in_flight = self.rounds.engine().in_flight();

@@ -6,6 +6,16 @@ use core::time::Duration;
 
 use pnwatch_core::wire::Counter;
 
+use crate::rounds::LATE;
+
+/// Names of [`LATE`]: a name holds no digits.
+const LATER_THAN: [&str; LATE.len()] = [
+    "checks_late_tick_total",
+    "checks_late_fifty_ms_total",
+    "checks_late_fifth_second_total",
+    "checks_late_second_total",
+];
+
 /// What the prober says of itself.
 #[derive(Debug, Clone, Default)]
 pub struct Counters {
@@ -13,6 +23,8 @@ pub struct Counters {
     pub checks: u64,
     /// Slots that passed without a check.
     pub missed_slots: u64,
+    /// Checks that were later than each bound of [`crate::rounds::LATE`].
+    pub later_than: [u64; LATE.len()],
     /// Latest slot of the last minute.
     pub late: Duration,
     /// Reports that were not accepted.
@@ -79,6 +91,8 @@ impl Counters {
             ("resident_memory_bytes", self.usage.rss_bytes as f64),
             ("cpu_seconds_total", self.usage.cpu.as_secs_f64()),
         ];
+        let later = LATER_THAN.into_iter().zip(self.later_than);
+        counters.extend(later.map(|(name, count)| (name, count as f64)));
         if let Some(available) = self.arp_available {
             counters.push(("arp_available", f64::from(u8::from(available))));
         }

@@ -48,9 +48,14 @@ impl Entry {
     }
 }
 
+/// Most paths in one report: at the longest names it stays below
+/// [`pnwatch_core::wire::MAX_REPORT_BYTES`]. What is more goes in several reports.
+pub const PATHS_PER_REPORT: usize = 5000;
+
 #[derive(Debug)]
 struct Gathered {
     subject: Arc<Subject>,
+    /// Emptied by each report, kept for its memory.
     entries: Vec<Entry>,
     mac: Option<Mac>,
 }
@@ -109,6 +114,12 @@ impl Gathering {
         path.entries.push(entry);
     }
 
+    /// Keeps memory only for checks for which `planned` holds; what they saw is told all the same.
+    pub fn retain(&mut self, planned: impl Fn(CheckId) -> bool) {
+        self.paths
+            .retain(|(id, _), path| planned(*id) || !path.entries.is_empty());
+    }
+
     /// Takes an answer of `/ready` in; the newest per target is told.
     pub fn ready(&mut self, id: CheckId, seen: ReadySeen) {
         self.ready.insert(id, seen);
@@ -121,14 +132,15 @@ impl Gathering {
 
     /// Folds everything into a unit and starts anew.
     pub fn fold(&mut self, now: Tick) -> Unit {
-        let gathered = core::mem::take(&mut self.paths);
-        let paths = gathered
-            .into_iter()
+        let paths = self
+            .paths
+            .iter_mut()
+            .filter(|(_, path)| !path.entries.is_empty())
             .map(|((_, layer), path)| FoldedPath {
-                subject: path.subject,
-                layer,
-                runs: runs(path.entries),
-                mac: path.mac,
+                subject: path.subject.clone(),
+                layer: *layer,
+                runs: runs(&mut path.entries),
+                mac: path.mac.take(),
             })
             .collect();
         Unit {
@@ -169,10 +181,11 @@ pub struct Unit {
     large: Vec<LargeSeen>,
 }
 
-fn runs(mut entries: Vec<Entry>) -> Vec<TickRun> {
+/// Folds `entries`, and empties them.
+fn runs(entries: &mut Vec<Entry>) -> Vec<TickRun> {
     entries.sort_by_key(|entry| entry.first);
     let mut runs: Vec<TickRun> = Vec::new();
-    for entry in entries {
+    for entry in entries.drain(..) {
         // Beyond the wire's bound the last run takes the rest in, as unequal as it may be less
         // harmful than a report that is refused: only bursts over many seconds get there.
         let full = runs.len() >= MAX_RUNS;
@@ -260,10 +273,39 @@ impl Unit {
         self.large.iter().map(told).collect()
     }
 
+    /// How many paths it tells of.
+    pub fn len(&self) -> usize {
+        self.paths.len()
+    }
+
+    /// Whether it tells of no path.
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty()
+    }
+
     /// How many outcomes it holds.
     pub fn outcomes(&self) -> u64 {
         let runs = self.paths.iter().flat_map(|path| &path.runs);
         runs.map(|run| u64::from(run.count)).sum()
+    }
+
+    /// In parts that fit into one report each; at least one, also of nothing.
+    pub fn split(mut self) -> Vec<Self> {
+        let at = self.at;
+        let mut parts = Vec::new();
+        while self.paths.len().max(self.ready.len()).max(self.large.len()) > PATHS_PER_REPORT {
+            let keep = |len: usize| len.saturating_sub(PATHS_PER_REPORT);
+            let (paths, ready) = (keep(self.paths.len()), keep(self.ready.len()));
+            let large = keep(self.large.len());
+            parts.push(Self {
+                at,
+                paths: self.paths.split_off(paths),
+                ready: self.ready.split_off(ready),
+                large: self.large.split_off(large),
+            });
+        }
+        parts.push(self);
+        parts
     }
 
     /// Without successes: what is dropped first when there is no room.

@@ -1,3 +1,4 @@
+use pnwatch_core::name::Node;
 use pnwatch_core::outcome::{Blind, Cause};
 use proptest::prelude::*;
 
@@ -87,4 +88,23 @@ proptest! {
             prop_assert_eq!(unit.outcomes(), entries.len() as u64);
         }
     }
+}
+
+#[test]
+fn what_is_too_much_for_one_report_goes_in_several() {
+    let mut gathering = Gathering::default();
+    let checks = u32::try_from(2 * PATHS_PER_REPORT + 7).unwrap();
+    for id in 0..checks {
+        let subject = Arc::new(Subject::Node(Node::new(format!("n{id}")).unwrap()));
+        let entry = Entry::plain(Outcome::Reached, Tick::from_millis(9_000));
+        gathering.add((CheckId(id), Layer::Arp), &subject, entry, None);
+    }
+    let parts = gathering.fold(Tick::from_millis(10_000)).split();
+    assert_eq!(parts.len(), 3);
+    assert!(parts.iter().all(|part| part.len() <= PATHS_PER_REPORT));
+    let outcomes: u64 = parts.iter().map(Unit::outcomes).sum();
+    assert_eq!(outcomes, u64::from(checks));
+    // Nothing new: one part, so that the prober is still heard.
+    let parts = gathering.fold(Tick::from_millis(11_000)).split();
+    assert_eq!((parts.len(), parts[0].len()), (1, 0));
 }

@@ -97,7 +97,7 @@ pub async fn run_with(
     shutdown: Shutdown,
 ) -> Result<(), RunError> {
     let settings = Arc::new(settings);
-    let limits = Limits::default();
+    let limits = Limits::of_process();
     let engine = Sockets::new(&settings.vantage, clock.clone(), limits)?;
     let rounds = Rounds::new(
         engine,

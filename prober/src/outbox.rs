@@ -2,7 +2,8 @@
 //!
 //! Each exporter has its own, so that a dead one delays nobody. A unit keeps its number until it
 //! is accepted: a report that arrived although its answer was lost is known by its number and
-//! not counted twice. Without room the oldest successes go first, then the oldest units.
+//! not counted twice. Without room, in units or in paths, the oldest successes go first, then the
+//! oldest units.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -18,6 +19,8 @@ pub const HISTORY: Duration = Duration::from_mins(1);
 pub const WHOLE: usize = 120;
 /// Units that are kept at all: ten minutes at one a second.
 pub const KEPT: usize = 600;
+/// Paths that are told of in all units together, about 64 MiB: at many targets this comes first.
+pub const KEPT_PATHS: usize = 200_000;
 
 /// One unit under its number.
 #[derive(Debug, Clone)]
@@ -37,12 +40,15 @@ pub struct Outbox {
     under_way: bool,
     not_before: Tick,
     dropped: u64,
+    /// Paths in the queue.
+    paths: usize,
 }
 
 impl Outbox {
     /// Appends a unit.
     pub fn push(&mut self, unit: Arc<Unit>) {
         self.last_seq += 1;
+        self.paths += unit.len();
         self.queue.push_back(Numbered {
             seq: self.last_seq,
             unit,
@@ -52,22 +58,34 @@ impl Outbox {
     }
 
     fn shed(&mut self) {
-        // What is being sent stays as it is.
+        // What is being sent stays as it is, and the newest comes whole or not at all.
         let first = usize::from(self.under_way);
-        if self.queue.len() > KEPT
-            && let Some(oldest) = self.queue.remove(first)
-        {
-            self.dropped += oldest.unit.outcomes();
-        }
+        let newest = self.queue.len().saturating_sub(1);
         let surplus = self.queue.len().saturating_sub(WHOLE);
-        for old in self.queue.range_mut(first..first.max(surplus)) {
-            if !old.folded {
-                old.folded = true;
-                let rest = old.unit.without_successes();
-                self.dropped += old.unit.outcomes() - rest.outcomes();
-                old.unit = Arc::new(rest);
+        for at in first..newest {
+            if at < surplus || self.paths > KEPT_PATHS {
+                self.fold(at);
             }
         }
+        while self.queue.len() > first + 1
+            && (self.queue.len() > KEPT || self.paths > KEPT_PATHS)
+            && let Some(oldest) = self.queue.remove(first)
+        {
+            self.paths -= oldest.unit.len();
+            self.dropped += oldest.unit.outcomes();
+        }
+    }
+
+    /// Leaves the successes out of the unit `at`.
+    fn fold(&mut self, at: usize) {
+        let Some(old) = self.queue.get_mut(at).filter(|old| !old.folded) else {
+            return;
+        };
+        old.folded = true;
+        let rest = old.unit.without_successes();
+        self.dropped += old.unit.outcomes() - rest.outcomes();
+        self.paths -= old.unit.len() - rest.len();
+        old.unit = Arc::new(rest);
     }
 
     /// The unit to be sent now, if the line is free; and whether it is the newest.
@@ -94,7 +112,8 @@ impl Outbox {
         if keep {
             self.not_before = retry_at;
         } else {
-            self.queue.pop_front();
+            let gone = self.queue.pop_front();
+            self.paths -= gone.map_or(0, |gone| gone.unit.len());
             self.not_before = Tick::default();
         }
     }
@@ -174,5 +193,30 @@ mod tests {
         outbox.done(false, Tick::default());
         assert_eq!(outbox.len(), KEPT - 1);
         assert_eq!(outbox.take(Tick::default()).unwrap().0.seq, oldest.seq + 2);
+    }
+
+    #[test]
+    fn many_targets_are_bounded_by_their_paths() {
+        let subject = Arc::new("node:n1".parse().unwrap());
+        let large = |outcome| {
+            let mut gathering = Gathering::default();
+            for id in 0..10_000 {
+                let entry = Entry::plain(outcome, Tick::from_millis(1));
+                gathering.add((CheckId(id), Layer::Arp), &subject, entry, None);
+            }
+            Arc::new(gathering.fold(Tick::from_millis(1)))
+        };
+        let mut outbox = Outbox::default();
+        for _ in 0..30 {
+            outbox.push(large(Outcome::Reached));
+        }
+        // Ten gave their successes up, and nothing else was in them.
+        assert_eq!((outbox.len(), outbox.dropped()), (30, 100_000));
+        for _ in 0..30 {
+            outbox.push(large(Outcome::Unreached(Cause::ArpUnanswered)));
+        }
+        assert_eq!(outbox.paths, KEPT_PATHS);
+        let (oldest, _) = outbox.take(Tick::default()).unwrap();
+        assert_eq!(oldest.unit.len(), 10_000);
     }
 }

@@ -31,6 +31,15 @@ pub const SWEEP: Duration = Duration::from_secs(30);
 /// What a check of a path that is down leaves of its slot, so that the next finds it done.
 const SPARE: Duration = Duration::from_millis(50);
 
+/// Bounds of lateness that checks are counted by, ascending. A check is handed out at the next
+/// [`TICK`](crate::agent::TICK), so the first bound is above it.
+pub const LATE: [Duration; 4] = [
+    Duration::from_millis(12),
+    Duration::from_millis(50),
+    Duration::from_millis(200),
+    Duration::from_secs(1),
+];
+
 /// How the rounds have gone.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Tally {
@@ -38,6 +47,8 @@ pub struct Tally {
     pub checks: u64,
     /// Slots that passed without a check.
     pub missed_slots: u64,
+    /// Checks that were later than each bound of [`LATE`].
+    pub later_than: [u64; LATE.len()],
 }
 
 /// See the [module](self).
@@ -117,6 +128,8 @@ impl<E: Engine> Rounds<E> {
             .retain(|(id, _), _| self.checklist.get(*id).is_some());
         self.large_misses
             .retain(|id, _| self.checklist.get(*id).is_some());
+        let checklist = &self.checklist;
+        self.gathering.retain(|id| checklist.get(id).is_some());
     }
 
     /// The PN leg is now this.
@@ -144,7 +157,11 @@ impl<E: Engine> Rounds<E> {
             self.skip(skipped, passed);
         }
         for due in &batch.due {
-            self.prepare(due.id);
+            let late = now.since(due.slot);
+            for (count, bound) in self.tally.later_than.iter_mut().zip(LATE) {
+                *count += u64::from(late > bound);
+            }
+            self.prepare(due.id, now);
         }
         self.batch = batch;
         self.tally.checks += self.due.len() as u64;
@@ -181,17 +198,23 @@ impl<E: Engine> Rounds<E> {
             && !self.checklist.iter().any(|(id, check)| earlier(id, check))
     }
 
-    fn prepare(&mut self, id: CheckId) {
+    fn prepare(&mut self, id: CheckId, now: Tick) {
         let Some(check) = self.checklist.get(id) else {
             return;
         };
         let whole = PATIENCE.saturating_add(self.limits.http);
-        let (patience, within) = match self.bursts.mode(id) {
-            Mode::Down => {
-                let slot = check.every.saturating_sub(SPARE).max(SPARE);
-                (PATIENCE.min(slot), whole.min(slot))
-            }
-            Mode::Normal | Mode::Burst => (PATIENCE, whole),
+        // One connection in flight for a path that is down, whether it had a burst or waits for
+        // one: a node's burst has room for two of its targets.
+        let down = match self.bursts.mode(id) {
+            Mode::Down => true,
+            Mode::Burst => false,
+            Mode::Normal => check.probe == Probe::Connect && self.is_down(id, now),
+        };
+        let (patience, within) = if down {
+            let slot = check.every.saturating_sub(SPARE).max(SPARE);
+            (PATIENCE.min(slot), whole.min(slot))
+        } else {
+            (PATIENCE, whole)
         };
         let ask = match &check.ask {
             Ask::Control(first) => {
@@ -207,6 +230,12 @@ impl<E: Engine> Rounds<E> {
             patience,
             within,
         });
+    }
+
+    fn is_down(&self, id: CheckId, now: Tick) -> bool {
+        let limits = PathLimits::default();
+        let tcp = self.states.get(&(id, Layer::Tcp));
+        tcp.is_some_and(|state| state.verdict_at(now, &limits) == Verdict::Down)
     }
 
     fn skip(&mut self, skipped: &Skipped, blind: Blind) {

@@ -20,8 +20,7 @@ pub(super) fn probe(path: &Path) -> Result<(), Failure> {
     if config.probe.is_none() {
         return Err(missing(path, "probe"));
     }
-    // Few and small tasks: two threads keep one busy socket from delaying the others.
-    runtime(2)?.block_on(async {
+    prober_runtime()?.block_on(async {
         let shutdown = signals()?;
         outlive_hangups()?;
         run_prober(config, SystemClock::shared(), shutdown).await
@@ -81,7 +80,7 @@ async fn both(config: Config, clock: SharedClock, asked: Shutdown) -> Result<(),
     let prober = {
         let (config, clock, shutdown) = (config.clone(), clock.clone(), prober_told);
         let prober = move || {
-            let result = runtime(2)
+            let result = prober_runtime()
                 .and_then(|runtime| runtime.block_on(run_prober(config, clock, shutdown)));
             // The exporter may have ended first and stopped listening.
             let _ = told.send(result);
@@ -158,6 +157,16 @@ fn missing(path: &Path, section: &str) -> Failure {
     )
 }
 
+/// Few and small tasks: on one thread an answer wakes who reads it, and nobody else.
+#[cfg(feature = "prober")]
+fn prober_runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| unavailable("the async runtime did not start", &error))
+}
+
+#[cfg(feature = "exporter")]
 pub(super) fn runtime(threads: usize) -> Result<tokio::runtime::Runtime, Failure> {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(threads)

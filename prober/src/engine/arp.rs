@@ -27,6 +27,8 @@ use crate::link::Leg;
 
 /// Frames taken per wake-up; the rest waits for the next one.
 const ROUND: usize = 1024;
+/// Addresses that are remembered: a plan has at most 50,000 nodes and as many neighbours.
+const MOST_ASKED: usize = 120_000;
 /// How long a refusal to open the socket is believed.
 const RETRY: Duration = Duration::from_secs(30);
 
@@ -64,7 +66,7 @@ pub struct ArpSocket {
     available: Option<bool>,
     /// Unanswered requests, oldest first: all have the same deadline.
     pending: VecDeque<Request>,
-    /// Numbers of unanswered requests per address.
+    /// Numbers of unanswered requests per address; kept from request to request for their memory.
     waiting: BTreeMap<Ipv4Addr, Vec<u64>>,
     /// Who answered last; forgotten on a miss.
     known: BTreeMap<Ipv4Addr, Mac>,
@@ -152,6 +154,10 @@ impl ArpSocket {
         self.swept.remove(&target);
         let number = self.next_number;
         self.next_number += 1;
+        if self.waiting.len() >= MOST_ASKED {
+            // Plans have come and gone.
+            self.waiting.retain(|_, numbers| !numbers.is_empty());
+        }
         self.waiting.entry(target).or_default().push(number);
         self.pending.push_back(Request {
             id,
@@ -317,10 +323,8 @@ impl ArpSocket {
 
     fn forget(&mut self, request: &Request) {
         if let Some(numbers) = self.waiting.get_mut(&request.target) {
+            // The list stays for the next request.
             numbers.retain(|number| *number != request.number);
-            if numbers.is_empty() {
-                self.waiting.remove(&request.target);
-            }
         }
     }
 

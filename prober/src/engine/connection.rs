@@ -19,7 +19,7 @@ use pnwatch_edge::clock::SharedClock;
 use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::cause::{self, Failure};
-use super::exchange::{Connection, Purpose, Stage, answered, ended, exchange};
+use super::exchange::{Connection, PIECE, Purpose, Stage, answered, ended, exchange};
 use super::poller::Poller;
 use super::response::{Progress, Response};
 use super::socket::{error_queue, set_ip_options, tcp_facts};
@@ -28,6 +28,10 @@ use crate::link::Leg;
 
 /// A deadline judged later than this was judged by a starved program.
 const STARVED: Duration = Duration::from_millis(200);
+/// Most connections that are kept only to learn an errno: what they learn is told of others too.
+const LEARNING: usize = 512;
+/// Buffers that are kept for the next connections.
+const SPARE: usize = 4096;
 /// How long what one connection learned is believed.
 const LEARNED_FOR: Duration = Duration::from_secs(10);
 
@@ -44,8 +48,12 @@ pub struct Connections {
     in_flight: usize,
     /// What was learned of checks that are missing, and when.
     learning: BTreeMap<CheckId, (Cause, Tick)>,
+    /// Of those in flight, how many only learn.
+    learners: usize,
     /// Buffers of finished connections.
     spare: Vec<Response>,
+    /// What is read goes through here.
+    piece: Box<[u8]>,
 }
 
 impl Connections {
@@ -62,7 +70,9 @@ impl Connections {
             generation: 0,
             in_flight: 0,
             learning: BTreeMap::new(),
+            learners: 0,
             spare: Vec::new(),
+            piece: vec![0; PIECE].into(),
         }
     }
 
@@ -187,7 +197,7 @@ impl Connections {
             Stage::Handshake | Stage::Learning => self.handshake(&mut connection, seen),
             Stage::Exchange { .. } => true,
         } && match connection.stage {
-            Stage::Exchange { .. } => exchange(&mut connection, &self.clock, seen),
+            Stage::Exchange { .. } => exchange(&mut connection, &self.clock, &mut self.piece, seen),
             _ => true,
         };
         self.put_back(slot, connection, before, goes_on);
@@ -205,9 +215,10 @@ impl Connections {
         }
         self.free.push(slot);
         self.in_flight -= 1;
+        self.learners -= usize::from(matches!(connection.stage, Stage::Learning));
         let mut response = connection.response;
         response.clear();
-        if self.spare.len() < 256 {
+        if self.spare.len() < SPARE {
             self.spare.push(response);
         }
     }
@@ -338,11 +349,13 @@ impl Connections {
             &connection.purpose,
             Outcome::Unreached(cause),
         ));
-        if fresh || !matches!(connection.purpose, Purpose::Up(_)) {
+        let room = self.learners < LEARNING;
+        if fresh || !room || !matches!(connection.purpose, Purpose::Up(_)) {
             return false;
         }
         self.learning.insert(connection.id, (cause, now));
         connection.stage = Stage::Learning;
+        self.learners += 1;
         connection.deadline = connection.start.after(self.limits.abandon);
         connection.deadline > now
     }

@@ -17,7 +17,7 @@ use super::response::{Progress, Response, readiness, tenant};
 use super::{Seen, What};
 
 /// Bytes read at once.
-const PIECE: usize = 16 * 1024;
+pub(super) const PIECE: usize = 16 * 1024;
 
 #[derive(Debug)]
 pub(super) enum Purpose {
@@ -57,6 +57,7 @@ pub(super) struct Connection {
 pub(super) fn exchange(
     connection: &mut Connection,
     clock: &SharedClock,
+    piece: &mut [u8],
     seen: &mut Vec<Seen>,
 ) -> bool {
     if let Err(error) = send(connection) {
@@ -64,9 +65,8 @@ pub(super) fn exchange(
         seen.push(answered(connection, outcome, None));
         return false;
     }
-    let mut piece = [0u8; PIECE];
     loop {
-        let progress = match io::Read::read(&mut &connection.socket, &mut piece) {
+        let progress = match io::Read::read(&mut &connection.socket, piece) {
             Ok(0) => match connection.response.end() {
                 whole @ Progress::Whole { .. } => whole,
                 Progress::NotHttp => Progress::NotHttp,

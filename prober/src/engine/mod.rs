@@ -13,6 +13,7 @@ pub mod frame;
 pub mod poller;
 pub(crate) mod privilege;
 pub mod response;
+mod skim;
 pub mod socket;
 mod sockets;
 
@@ -152,7 +153,33 @@ pub struct Limits {
     pub abandon: Duration,
     /// Most connections at once.
     pub in_flight: usize,
+    /// Most packets a second that checks may cost on the wire; what is beyond is not measured.
+    pub packets: u32,
 }
+
+impl Limits {
+    /// As [`Limits::default`], within what this process may open (`RLIMIT_NOFILE`, getrlimit(2)),
+    /// whose soft limit is raised to the hard one first.
+    pub fn of_process() -> Self {
+        use rustix::process::{Resource, getrlimit, setrlimit};
+        let mut open = getrlimit(Resource::Nofile);
+        open.current = open.maximum;
+        // Refused, the old one holds.
+        let _ = setrlimit(Resource::Nofile, open);
+        let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let limits = Self::default();
+        Self {
+            in_flight: limits
+                .in_flight
+                .min(most.saturating_sub(OTHER_FILES).max(64)),
+            ..limits
+        }
+    }
+}
+
+/// Descriptors that are left to everything but checks: logs, listeners, exporters.
+const OTHER_FILES: usize = 256;
 
 impl Default for Limits {
     fn default() -> Self {
@@ -160,7 +187,8 @@ impl Default for Limits {
             arp: Duration::from_millis(300),
             http: Duration::from_millis(1300),
             abandon: Duration::from_millis(3200),
-            in_flight: 8192,
+            in_flight: 32_768,
+            packets: 150_000,
         }
     }
 }

@@ -3,10 +3,14 @@
 //! Only what a verdict needs: status, and the body of a small JSON answer. Every input ends as
 //! [`Progress`]; no answer may take more than [`MAX_ANSWER`] bytes, and no byte is read twice.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 
 /// Most bytes that are kept of an answer, head included.
 pub const MAX_ANSWER: usize = 64 * 1024;
+/// Bytes of memory that are kept from answer to answer.
+const KEPT: usize = 4096;
 /// Most bytes of a head.
 const MAX_HEAD: usize = 16 * 1024;
 /// Longest line that announces a chunk, extensions included.
@@ -48,10 +52,12 @@ pub struct Response {
 }
 
 impl Response {
-    /// Forgets everything but the memory.
+    /// Forgets everything but the memory, of which it keeps what a small answer takes.
     pub fn clear(&mut self) {
-        self.bytes.clear();
-        self.body.clear();
+        for bytes in [&mut self.bytes, &mut self.body] {
+            bytes.clear();
+            bytes.shrink_to(KEPT);
+        }
         (self.cursor, self.head) = (0, None);
         (self.broken, self.whole) = (false, false);
     }
@@ -243,12 +249,8 @@ fn status_line(line: &[u8]) -> Option<u16> {
 }
 
 /// The tenant that an answer of `/up` names, if it names one.
-pub fn tenant(body: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Up {
-        tenant_id: Option<String>,
-    }
-    serde_json::from_slice::<Up>(body).ok()?.tenant_id
+pub fn tenant(body: &[u8]) -> Option<Cow<'_, str>> {
+    super::skim::text(body, "tenant_id")
 }
 
 /// What an answer of `/ready` says: (ready, draining).

@@ -157,21 +157,27 @@ fn arp_only() -> [SockFilter; 4] {
 /// Opens a packet socket for ARP on the device `index` (packet(7)). Protocol 0 receives nothing
 /// until the filter is in place; binding sets protocol and device.
 pub fn open_arp(index: u32) -> io::Result<Socket> {
+    open_packets(index, libc::ETH_P_ARP as u16, &arp_only())
+}
+
+/// Opens a packet socket for what `filter` lets through of an Ethernet `protocol` on the device
+/// `index`; each packet comes with the kernel's stamp ([`receive_stamped`]).
+pub fn open_packets(index: u32, protocol: u16, filter: &[SockFilter]) -> io::Result<Socket> {
     let raw = Type::RAW.nonblocking().cloexec();
     let socket = with_net_raw(|| Socket::new(Domain::PACKET, raw, Some(0.into())))?;
-    socket.attach_filter(&arp_only())?;
+    socket.attach_filter(filter)?;
     set_flag(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS)?;
-    socket.bind(&link_address(index)?)?;
+    socket.bind(&link_address(index, protocol)?)?;
     Ok(socket)
 }
 
-fn link_address(index: u32) -> io::Result<SockAddr> {
+fn link_address(index: u32, protocol: u16) -> io::Result<SockAddr> {
     let index = i32::try_from(index).map_err(io::Error::other)?;
     let mut storage = SockAddrStorage::zeroed();
     // SAFETY: sockaddr_ll is a socket address type and fits sockaddr_storage.
     let link = unsafe { storage.view_as::<libc::sockaddr_ll>() };
     link.sll_family = libc::AF_PACKET as u16;
-    link.sll_protocol = (libc::ETH_P_ARP as u16).to_be();
+    link.sll_protocol = protocol.to_be();
     link.sll_ifindex = index;
     // SAFETY: the storage was filled as a sockaddr_ll of exactly this length.
     Ok(unsafe { SockAddr::new(storage, size_of::<libc::sockaddr_ll>() as libc::socklen_t) })

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use pnwatch_core::name::Vantage;
-use pnwatch_core::outcome::Blind;
+use pnwatch_core::outcome::{Blind, Layer, Outcome};
 use pnwatch_core::time::Tick;
 use pnwatch_edge::clock::SharedClock;
 use socket2::Socket;
@@ -13,7 +13,7 @@ use socket2::Socket;
 use super::arp::ArpSocket;
 use super::connection::Connections;
 use super::poller::Poller;
-use super::{Ask, Due, Engine, Limits, Seen};
+use super::{Ask, Due, Engine, Limits, Seen, What};
 use crate::link::Leg;
 
 /// The token of the packet socket; connections use the numbers below.
@@ -25,6 +25,7 @@ pub struct Sockets {
     poller: Poller,
     arp: ArpSocket,
     connections: Connections,
+    budget: Budget,
     /// Outcomes that were known at submission.
     ready: Vec<Seen>,
     tokens: Vec<u64>,
@@ -38,10 +39,73 @@ impl Sockets {
             poller: Poller::new()?,
             arp: ArpSocket::new(limits.arp),
             connections: Connections::new(clock.clone(), limits, bound),
+            budget: Budget::new(limits.packets),
             clock,
             ready: Vec::new(),
             tokens: Vec::new(),
         })
+    }
+}
+
+/// What a check costs on the wire at most, as long as nothing is sent again: SYN, SYN-ACK, ACK,
+/// request, its ACK, answer, its ACK, RST.
+fn packets(ask: &Ask) -> u32 {
+    match ask {
+        Ask::Arp(_) => 2,
+        Ask::Up { .. } | Ask::Ready { .. } => 8,
+        // A read of many segments: 64 KiB, each second one acknowledged.
+        Ask::Large { .. } => 80,
+        Ask::Control(_) => 4,
+    }
+}
+
+/// The end of a check that was never begun.
+fn refused(due: &Due, now: Tick, blind: Blind) -> Seen {
+    let outcome = Outcome::Unmeasured(blind);
+    match &due.ask {
+        Ask::Arp(_) => Seen::plain(due.id, now, Layer::Arp, outcome),
+        Ask::Up { .. } => Seen::plain(due.id, now, Layer::Tcp, outcome),
+        Ask::Control(_) => Seen::plain(due.id, now, Layer::Control, outcome),
+        Ask::Ready { .. } | Ask::Large { .. } => Seen {
+            id: due.id,
+            start: now,
+            what: What::Nothing,
+            done: true,
+        },
+    }
+}
+
+/// Packets that may be sent: as many a second as the limit says, a quarter of a second's at once.
+#[derive(Debug)]
+struct Budget {
+    per_second: u32,
+    left: u64,
+    /// Until when packets were earned.
+    earned: Tick,
+}
+
+impl Budget {
+    fn new(per_second: u32) -> Self {
+        Self {
+            per_second,
+            left: u64::from(per_second / 4),
+            earned: Tick::default(),
+        }
+    }
+
+    fn earn(&mut self, now: Tick) {
+        let passed = now.since(self.earned).as_micros().min(1_000_000) as u64;
+        let earned = passed * u64::from(self.per_second) / 1_000_000;
+        if earned > 0 {
+            self.left = (self.left + earned).min(u64::from(self.per_second / 4));
+            self.earned = now;
+        }
+    }
+
+    fn spend(&mut self, packets: u32) -> bool {
+        let rest = self.left.checked_sub(u64::from(packets));
+        self.left = rest.unwrap_or(self.left);
+        rest.is_some()
     }
 }
 
@@ -56,7 +120,13 @@ impl Engine for Sockets {
     }
 
     fn submit(&mut self, due: &[Due]) {
+        self.budget.earn(self.clock.now().tick);
         for check in due {
+            if !self.budget.spend(packets(&check.ask)) {
+                let now = self.clock.now().tick;
+                self.ready.push(refused(check, now, Blind::Capped));
+                continue;
+            }
             match &check.ask {
                 Ask::Arp(target) => {
                     let now = self.clock.now();
@@ -123,5 +193,27 @@ impl Engine for Sockets {
 
     fn arp_available(&self) -> Option<bool> {
         self.arp.available()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_second_has_more_packets_than_the_limit_and_a_quarter() {
+        let mut budget = Budget::new(1000);
+        let mut sent = 0;
+        for ms in 0..3000 {
+            budget.earn(Tick::from_millis(10_000 + ms));
+            while budget.spend(2) {
+                sent += 2;
+            }
+        }
+        assert!((2990..=3250).contains(&sent), "{sent}");
+        // Idle time is no credit beyond a quarter of a second.
+        budget.earn(Tick::from_millis(60_000));
+        let burst = core::iter::from_fn(|| budget.spend(2).then_some(2)).sum::<u32>();
+        assert_eq!(burst, 250);
     }
 }

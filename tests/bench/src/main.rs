@@ -2,9 +2,11 @@
 //!
 //! The figures of docs/performance.md come from here. Nothing is judged: tests do that.
 
+mod fleet;
 mod footprint;
 mod gate;
 mod once;
+mod probes;
 mod process;
 mod witness;
 
@@ -14,6 +16,8 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "pnwatch-bench", version)]
 enum Command {
+    /// One exporter and a fleet of vantages that report to it
+    Fleet(fleet::Args),
     /// CPU and memory of prober and exporter with many targets on loopback
     Footprint(footprint::Args),
     /// Many questions that wait for the gate
@@ -22,13 +26,17 @@ enum Command {
     Witness(witness::Args),
     /// What `pnwatch once` costs a job, beside a bare connect
     Once(once::Args),
+    /// What a check costs, beside others who make it (needs root)
+    Probes(probes::Args),
 }
 
 fn main() -> anyhow::Result<()> {
     match Command::parse() {
+        Command::Fleet(args) => fleet::run(&args),
         Command::Footprint(args) => footprint::run(&args),
         Command::Gate(args) => gate::run(&args),
         Command::Witness(args) => witness::run(&args),
         Command::Once(args) => once::run(&args),
+        Command::Probes(args) => probes::run(&args),
     }
 }

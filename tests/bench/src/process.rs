@@ -11,6 +11,8 @@ pub(crate) struct Look {
     pub(crate) cpu: Duration,
     /// Resident memory, kB.
     pub(crate) resident_kb: u64,
+    /// Of it, what is the process's own and not pages of its program, kB.
+    pub(crate) own_kb: u64,
     /// The most that was ever resident, kB.
     pub(crate) peak_kb: u64,
     /// Threads.
@@ -31,6 +33,7 @@ pub(crate) fn look(id: u32) -> anyhow::Result<Look> {
     Ok(Look {
         cpu: Duration::from_millis(ticks * 1000 / per_second),
         resident_kb: field("VmRSS:")?,
+        own_kb: field("RssAnon:")?,
         peak_kb: field("VmHWM:")?,
         threads: field("Threads:")?,
     })

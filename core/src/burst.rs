@@ -4,6 +4,9 @@
 //! most [`Settings::targets_per_node`] of its account targets by connection, at burst pace.
 //! Each check leaves the burst on a success of its own that started after the miss; what has
 //! not answered by [`Settings::length`] is [`Mode::Down`]: normal pace, one connection at a time.
+//!
+//! An exporter may ask for a burst too ([`Bursts::ask`]): then a healthy check goes at burst pace
+//! for [`Settings::asked_length`], which a success does not end and a miss turns into a suspicion.
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,6 +15,9 @@ use crate::outcome::Outcome;
 use crate::schedule::{CheckId, Probe};
 use crate::time::Tick;
 
+/// See [`Settings::asked_gap`].
+pub const ASKED_GAP: Duration = Duration::from_secs(5);
+
 /// How a burst behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
@@ -19,6 +25,11 @@ pub struct Settings {
     pub targets_per_node: usize,
     /// How long a burst lasts at most.
     pub length: Duration,
+    /// How long a burst lasts that an exporter asked for.
+    pub asked_length: Duration,
+    /// Between two bursts of one check that an exporter asked for: what is asked sooner is not
+    /// done. The exporter has the same bound; this one holds whatever an exporter says.
+    pub asked_gap: Duration,
 }
 
 impl Default for Settings {
@@ -26,6 +37,8 @@ impl Default for Settings {
         Self {
             targets_per_node: 2,
             length: Duration::from_secs(5),
+            asked_length: Duration::from_secs(2),
+            asked_gap: ASKED_GAP,
         }
     }
 }
@@ -37,6 +50,8 @@ pub enum Mode {
     Normal,
     /// The pace of a burst.
     Burst,
+    /// The pace of a burst because an exporter asked, not because anything was missed.
+    Asked,
     /// The pace of the plan, one at a time: the check has been missing for a whole burst.
     Down,
 }
@@ -58,6 +73,8 @@ struct Member {
     /// Start of the miss that the mode comes from: only a later success ends it.
     since: Tick,
     until: Tick,
+    /// When an exporter's wish for a burst was last granted.
+    asked: Option<Tick>,
 }
 
 /// The bursts of one vantage.
@@ -90,11 +107,12 @@ impl Bursts {
         for (id, group, probe) in checks {
             self.groups.entry(group.clone()).or_default().push(id);
             let kept = old.remove(&id).filter(|m| m.probe == probe);
+            let asked = kept.as_ref().and_then(|m| m.asked);
             let (mode, since, until) = kept
                 .map_or((Mode::Normal, Tick::default(), Tick::default()), |m| {
                     (m.mode, m.since, m.until)
                 });
-            if mode == Mode::Burst {
+            if matches!(mode, Mode::Burst | Mode::Asked) {
                 self.open.insert((until, id));
             }
             let member = Member {
@@ -103,6 +121,7 @@ impl Bursts {
                 mode,
                 since,
                 until,
+                asked,
             };
             self.members.insert(id, member);
         }
@@ -129,7 +148,9 @@ impl Bursts {
                     mode: Mode::Normal,
                 });
             }
-            (Outcome::Unreached(_), Mode::Normal) => self.open(id, start, now, changes),
+            (Outcome::Unreached(_), Mode::Normal | Mode::Asked) => {
+                self.open(id, start, now, changes);
+            }
             _ => {}
         }
     }
@@ -140,21 +161,13 @@ impl Bursts {
             return;
         };
         let ids = self.groups.get(&group).map_or(&[][..], Vec::as_slice);
-        let connections = ids.iter().filter(|id| {
-            self.members
-                .get(id)
-                .is_some_and(|m| m.probe == Probe::Connect && m.mode == Mode::Burst)
-        });
-        let mut room = self
-            .settings
-            .targets_per_node
-            .saturating_sub(connections.count());
+        let mut room = self.room(ids, |mode| mode == Mode::Burst);
         let until = now.after(self.settings.length);
         for id in core::iter::once(&missed).chain(ids) {
             let Some(member) = self.members.get_mut(id) else {
                 continue;
             };
-            if member.mode != Mode::Normal {
+            if !matches!(member.mode, Mode::Normal | Mode::Asked) {
                 continue;
             }
             let joins = match member.probe {
@@ -164,11 +177,19 @@ impl Bursts {
                 Probe::Ready | Probe::Large => false,
             };
             if !joins {
+                // The miss needs the places more than a wish.
+                if member.mode == Mode::Asked && member.probe == Probe::Connect {
+                    member.mode = Mode::Normal;
+                    self.open.remove(&(member.until, *id));
+                    let mode = Mode::Normal;
+                    changes.push(Change { id: *id, mode });
+                }
                 continue;
             }
             if member.probe == Probe::Connect {
                 room -= 1;
             }
+            self.open.remove(&(member.until, *id));
             member.mode = Mode::Burst;
             // A companion has not missed yet: its next success ends its part.
             member.since = if *id == missed { start } else { now };
@@ -181,6 +202,92 @@ impl Bursts {
         }
     }
 
+    /// Places for connections that are left in a group where those in `taken` modes have one.
+    fn room(&self, ids: &[CheckId], taken: impl Fn(Mode) -> bool) -> usize {
+        let connections = ids.iter().filter(|id| {
+            let member = self.members.get(id);
+            member.is_some_and(|m| m.probe == Probe::Connect && taken(m.mode))
+        });
+        let bound = self.settings.targets_per_node;
+        bound.saturating_sub(connections.count())
+    }
+
+    /// An exporter asks for a burst of these checks; ARP of their groups goes with them. The
+    /// bound per node holds: what finds no place is returned, to be checked once, now. A check
+    /// that is in a burst or down already, or was asked for less than [`Settings::asked_gap`]
+    /// ago, is left as it is.
+    #[must_use]
+    pub fn ask(
+        &mut self,
+        asked: impl IntoIterator<Item = CheckId>,
+        now: Tick,
+        changes: &mut Vec<Change>,
+    ) -> Vec<CheckId> {
+        let mut once = Vec::new();
+        let paced = |mode| matches!(mode, Mode::Burst | Mode::Asked);
+        for id in asked {
+            let Some(group) = self.members.get(&id).map(|m| m.group.clone()) else {
+                continue;
+            };
+            let ids = self.groups.get(&group).map_or(&[][..], Vec::as_slice);
+            let mut room = self.room(ids, paced);
+            let arp: Vec<CheckId> = ids
+                .iter()
+                .copied()
+                .filter(|other| *other != id)
+                .filter(|other| {
+                    let member = self.members.get(other);
+                    member.is_some_and(|m| m.probe == Probe::Arp)
+                })
+                .collect();
+            for id in core::iter::once(id).chain(arp) {
+                if !self.grant(id, now, &mut room, changes) {
+                    continue;
+                }
+                if self.mode(id) == Mode::Normal {
+                    once.push(id);
+                }
+            }
+        }
+        once
+    }
+
+    /// Whether the wish for `id` is granted: by a burst, or without one where there is no room.
+    fn grant(
+        &mut self,
+        id: CheckId,
+        now: Tick,
+        room: &mut usize,
+        changes: &mut Vec<Change>,
+    ) -> bool {
+        let settings = self.settings;
+        let Some(member) = self.members.get_mut(&id) else {
+            return false;
+        };
+        let lately = |at: Tick| now.since(at) < settings.asked_gap;
+        if member.mode != Mode::Normal
+            || !matches!(member.probe, Probe::Arp | Probe::Connect)
+            || member.asked.is_some_and(lately)
+        {
+            return false;
+        }
+        member.asked = Some(now);
+        if member.probe == Probe::Connect {
+            if *room == 0 {
+                return true;
+            }
+            *room -= 1;
+        }
+        member.mode = Mode::Asked;
+        member.until = now.after(settings.asked_length);
+        self.open.insert((member.until, id));
+        changes.push(Change {
+            id,
+            mode: Mode::Asked,
+        });
+        true
+    }
+
     /// Ends bursts whose time is up.
     pub fn expire(&mut self, now: Tick, changes: &mut Vec<Change>) {
         while let Some((until, id)) = self.open.first().copied() {
@@ -189,11 +296,12 @@ impl Bursts {
             }
             self.open.pop_first();
             if let Some(member) = self.members.get_mut(&id) {
-                member.mode = Mode::Down;
-                changes.push(Change {
-                    id,
-                    mode: Mode::Down,
-                });
+                member.mode = match member.mode {
+                    Mode::Asked => Mode::Normal,
+                    _ => Mode::Down,
+                };
+                let mode = member.mode;
+                changes.push(Change { id, mode });
             }
         }
     }

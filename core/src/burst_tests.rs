@@ -122,3 +122,44 @@ proptest! {
         }
     }
 }
+
+fn ask(bursts: &mut Bursts, ids: &[u32], at: u64) -> (Vec<(u32, Mode)>, Vec<u32>) {
+    let mut changes = Vec::new();
+    let ids = ids.iter().map(|id| CheckId(*id));
+    let once = bursts.ask(ids, Tick::from_millis(at), &mut changes);
+    (
+        changes.iter().map(|c| (c.id.0, c.mode)).collect(),
+        once.iter().map(|id| id.0).collect(),
+    )
+}
+
+#[test]
+fn an_exporter_may_ask_within_the_bound_of_the_node() {
+    use Mode::{Asked, Burst, Normal};
+    let mut bursts = bursts();
+    // Two places for connections, ARP besides; the others are checked once.
+    let (changes, once) = ask(&mut bursts, &[1, 2, 3, 4, 99], 1_000);
+    assert_eq!(changes, [(1, Asked), (0, Asked), (2, Asked)]);
+    assert_eq!(once, [3, 4]);
+    // A success does not end it, its time does.
+    assert_eq!(observe(&mut bursts, 1, Outcome::Reached, 1_100), []);
+    let mut changes = Vec::new();
+    bursts.expire(Tick::from_millis(3_000), &mut changes);
+    let ended: Vec<_> = changes.iter().map(|c| (c.id.0, c.mode)).collect();
+    assert_eq!(ended, [(0, Normal), (1, Normal), (2, Normal)]);
+    assert_eq!(bursts.next_deadline(), None);
+    // Asked again too soon, nothing happens; later it does.
+    assert_eq!(ask(&mut bursts, &[1, 3], 5_999), (vec![], vec![]));
+    let (changes, once) = ask(&mut bursts, &[3], 6_000);
+    assert_eq!((changes, once), (vec![(3, Asked), (0, Asked)], vec![]));
+    // Neither readiness nor control is anybody's wish.
+    assert_eq!(ask(&mut bursts, &[6, 7], 20_000).1, [0; 0]);
+    // A miss turns it into a suspicion that only a success or the whole burst ends.
+    let changes = observe(&mut bursts, 3, MISS, 6_500);
+    assert_eq!(changes, [(3, Burst), (0, Burst), (1, Burst)]);
+    assert_eq!(ask(&mut bursts, &[3], 30_000).0, []);
+    let mut changes = Vec::new();
+    bursts.expire(Tick::from_millis(11_500), &mut changes);
+    assert!(changes.iter().all(|c| c.mode == Mode::Down), "{changes:?}");
+    assert_eq!(changes.len(), 3);
+}

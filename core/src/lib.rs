@@ -26,6 +26,7 @@ pub mod name;
 pub mod outcome;
 pub mod path;
 pub mod plan;
+pub mod reply;
 pub mod rules;
 pub mod schedule;
 pub mod slo;

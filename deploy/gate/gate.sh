@@ -4,8 +4,10 @@
 #   PNWATCH_URL     the exporter's page listener
 #   GATE_ACCOUNT, GATE_NODE     names, separated by blanks or line breaks
 #   GATE_ALL        `true` = every account
-#   GATE_FOR, GATE_MIN_VANTAGES, GATE_COVERAGE, GATE_FRESH, GATE_SINCE, GATE_TIMEOUT,
-#   GATE_TOKEN_FILE, GATE_OVERRIDE     as the options of `pnwatch gate`; empty = not given
+#   GATE_FOR, GATE_MIN_VANTAGES, GATE_COVERAGE, GATE_FRESH, GATE_SINCE, GATE_BUDGET,
+#   GATE_BASELINE, GATE_TIMEOUT, GATE_TOKEN_FILE, GATE_OVERRIDE     as the options of
+#                   `pnwatch gate`; empty = not given
+#   GATE_ACTIVE     `true` = the vantages check now (needs GATE_TOKEN_FILE)
 #   GATE_FORMAT     text, json, junit or github (the default)
 #   PNWATCH         the command, `pnwatch` by default
 #
@@ -44,11 +46,21 @@ case ${GATE_ALL:-false} in
         exit 64
         ;;
 esac
+case ${GATE_ACTIVE:-false} in
+    true | 1) set -- "$@" --active ;;
+    false | 0 | '') ;;
+    *)
+        echo "pnwatch gate: GATE_ACTIVE is neither true nor false" >&2
+        exit 64
+        ;;
+esac
 [ -z "${GATE_FOR:-}" ] || set -- "$@" "--for=$GATE_FOR"
 [ -z "${GATE_MIN_VANTAGES:-}" ] || set -- "$@" "--min-vantages=$GATE_MIN_VANTAGES"
 [ -z "${GATE_COVERAGE:-}" ] || set -- "$@" "--coverage=$GATE_COVERAGE"
 [ -z "${GATE_FRESH:-}" ] || set -- "$@" "--fresh=$GATE_FRESH"
 [ -z "${GATE_SINCE:-}" ] || set -- "$@" "--since=$GATE_SINCE"
+[ -z "${GATE_BUDGET:-}" ] || set -- "$@" "--budget=$GATE_BUDGET"
+[ -z "${GATE_BASELINE:-}" ] || set -- "$@" "--baseline=$GATE_BASELINE"
 [ -z "${GATE_TIMEOUT:-}" ] || set -- "$@" "--timeout=$GATE_TIMEOUT"
 [ -z "${GATE_TOKEN_FILE:-}" ] || set -- "$@" "--token-file=$GATE_TOKEN_FILE"
 [ -z "${GATE_OVERRIDE:-}" ] || set -- "$@" "--override=$GATE_OVERRIDE"

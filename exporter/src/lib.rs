@@ -25,6 +25,7 @@ pub mod page;
 pub mod serve;
 pub mod tally;
 pub mod traffic;
+pub mod wishes;
 
 pub use error::ServeError;
 pub use serve::{Exporter, run};

@@ -14,6 +14,7 @@ use pnwatch_edge::clock::SharedClock;
 use pnwatch_edge::config::{Alertmanager, Config, InventorySource, Serve};
 use pnwatch_edge::http::{Client, ClientSettings};
 use pnwatch_edge::listen::{Limits, ListenError, bind, serve_within};
+use pnwatch_edge::secret::SecretFile;
 use pnwatch_edge::shutdown::{Reloads, Shutdown};
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
@@ -21,17 +22,18 @@ use tokio::task::JoinSet;
 
 use crate::alert::{HashJitter, Jitter, Push, Settings as AlertSettings, Standing};
 use crate::error::ServeError;
-use crate::gate::{Gate, MAX_WAITING};
+use crate::gate::{Gate, MAX_WAITING, Sources};
 use crate::health::{Health, Pulse};
 use crate::ingest::{Ingest, MAX_TAKEN, Plans, Tokens};
 use crate::inventory::Watched;
 use crate::kube::{InventorySnapshot, Live, Reviewer};
-use crate::ledger::{Books, FILE_NAME, Keeper, Ledger, Statement, keep};
+use crate::ledger::{Books, FILE_NAME, Inputs, Inquiries, Keeper, Ledger, Statement, keep};
 use crate::metrics::Metrics;
 use crate::owner::{Handle, Owner};
 use crate::page::{Links, Page, Readers};
 use crate::tally::Tally;
 use crate::traffic::{Verdicts, Watcher};
+use crate::wishes::Wishes;
 
 /// How often token files are looked at.
 const LOOK: Duration = Duration::from_secs(1);
@@ -230,7 +232,8 @@ impl Exporter {
                 engine: self.engine.clone(),
                 settings: AlertSettings {
                     resend: settings.resend,
-                    runbooks: None,
+                    runbooks: settings.runbooks.as_ref().map(ToString::to_string),
+                    grafana: settings.grafana.as_ref().map(ToString::to_string),
                 },
                 clock: Arc::clone(&self.clock),
                 jitter: Arc::clone(jitter),
@@ -278,12 +281,15 @@ impl Exporter {
         let health = Health::new(Arc::clone(&self.clock), self.pulses);
         let standings = self.pushes.iter().map(|p| p.standing.clone()).collect();
 
+        let wishes = Wishes::new(Arc::clone(&self.clock));
+        let (inquiries, asked) = Inquiries::new();
         let ingest = Ingest {
             cluster: self.cluster,
             tokens: Arc::clone(&self.tokens),
             reviewer: self.source.reviewer(),
             plans: Plans::new(self.engine.basis(), self.serve.pace),
             engine: self.engine.clone(),
+            wishes: Arc::clone(&wishes),
             tally: Arc::clone(&self.tally),
             shutdown: shutdown.clone(),
         };
@@ -303,8 +309,14 @@ impl Exporter {
             tally: Arc::clone(&self.tally),
         };
         let gate = Gate::new(
-            self.engine.clone(),
+            Sources {
+                engine: self.engine.clone(),
+                books: self.statement.clone(),
+                inquiries,
+            },
             Arc::clone(&self.tally),
+            wishes,
+            self.serve.gate.token_file.as_ref().map(SecretFile::new),
             shutdown.clone(),
         );
         let metrics = Metrics {
@@ -395,7 +407,10 @@ impl Exporter {
         }
         let books = tokio::spawn(keep(
             self.books,
-            self.reports,
+            Inputs {
+                reports: self.reports,
+                inquiries: asked,
+            },
             self.engine.clone(),
             Arc::clone(&self.clock),
             shutdown.clone(),

@@ -204,8 +204,17 @@ impl<E: Engine> Agent<E> {
                 self.replan();
                 self.keep_plan();
             }
-            News::Sent { to, keep, error } => {
-                let retry_at = self.clock.now().tick.after(REPORT_EVERY);
+            News::Sent {
+                to,
+                keep,
+                error,
+                asked,
+            } => {
+                let now = self.clock.now().tick;
+                if !asked.is_empty() {
+                    self.rounds.ask(&asked, now);
+                }
+                let retry_at = now.after(REPORT_EVERY);
                 let Some(exporter) = self.exporters.get_mut(to) else {
                     return;
                 };

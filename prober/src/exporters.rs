@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use pnwatch_core::name::{Cluster, Vantage};
 use pnwatch_core::plan::{Plan, PlanDiff};
+use pnwatch_core::subject::Subject;
 use pnwatch_core::time::Tick;
 use pnwatch_core::wire::Report;
 use tokio::sync::mpsc;
@@ -33,6 +34,8 @@ pub enum News {
         keep: bool,
         /// Why it did not arrive.
         error: Option<String>,
+        /// What the exporter wants checked now.
+        asked: Vec<Subject>,
     },
 }
 
@@ -128,11 +131,17 @@ async fn send(
     news: mpsc::Sender<News>,
 ) {
     while let Some(report) = reports.recv().await {
-        let (keep, error) = match transport.report(&report).await {
-            Ok(()) => (false, None),
-            Err(error) => (error.is_passing(), Some(error.to_string())),
+        let (keep, error, asked) = match transport.report(&report).await {
+            Ok(asked) => (false, None, asked),
+            Err(error) => (error.is_passing(), Some(error.to_string()), Vec::new()),
         };
-        if news.send(News::Sent { to, keep, error }).await.is_err() {
+        let sent = News::Sent {
+            to,
+            keep,
+            error,
+            asked,
+        };
+        if news.send(sent).await.is_err() {
             return;
         }
     }

@@ -11,6 +11,7 @@ pub mod devices;
 pub mod engine;
 pub mod evidence;
 pub mod exporters;
+pub mod handed;
 pub mod link;
 pub mod listener;
 pub mod once;

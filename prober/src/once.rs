@@ -12,7 +12,7 @@ use core::fmt;
 use core::str::FromStr;
 use core::time::Duration;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, SocketAddrV4};
 
 use axum::http::Uri;
 use pnwatch_core::outcome::{Blind, Cause, Outcome};
@@ -89,6 +89,14 @@ impl FromStr for Endpoint {
             host: host.trim_matches(['[', ']']).to_owned(),
             port,
         })
+    }
+}
+
+impl Endpoint {
+    /// Where it is, if it was handed out as an IPv4 address.
+    pub fn address(&self) -> Option<SocketAddrV4> {
+        let address = self.host.parse().ok()?;
+        Some(SocketAddrV4::new(address, self.port))
     }
 }
 

@@ -132,6 +132,20 @@ impl<E: Engine> Rounds<E> {
         self.gathering.retain(|id| checklist.get(id).is_some());
     }
 
+    /// An exporter asks for a burst of what it wants to know now. What is not checked here is
+    /// nothing to us.
+    pub fn ask(&mut self, subjects: &[Subject], now: Tick) {
+        let asked = subjects.iter().filter_map(|subject| {
+            let of = |probe| self.checklist.find(subject, probe);
+            of(Probe::Connect).or_else(|| of(Probe::Arp))
+        });
+        let once = self.bursts.ask(asked, now, &mut self.changes);
+        for id in once {
+            self.schedule.once(id, now);
+        }
+        self.apply_changes(now);
+    }
+
     /// The PN leg is now this.
     pub fn set_leg(&mut self, leg: &Leg) {
         self.engine.set_leg(leg);
@@ -207,7 +221,7 @@ impl<E: Engine> Rounds<E> {
         // one: a node's burst has room for two of its targets.
         let down = match self.bursts.mode(id) {
             Mode::Down => true,
-            Mode::Burst => false,
+            Mode::Burst | Mode::Asked => false,
             Mode::Normal => check.probe == Probe::Connect && self.is_down(id, now),
         };
         let (patience, within) = if down {
@@ -351,7 +365,7 @@ impl<E: Engine> Rounds<E> {
                 continue;
             };
             match mode {
-                Mode::Burst => {
+                Mode::Burst | Mode::Asked => {
                     let overlap = overlap(check.probe, check.burst, &self.limits);
                     self.schedule.hasten(id, check.burst, overlap, now);
                     if check.probe == Probe::Connect

@@ -150,6 +150,51 @@ fn a_healthy_network_is_checked_once_a_second() {
 }
 
 #[test]
+fn what_an_exporter_asks_for_is_checked_at_once_within_the_bound() {
+    let mut world = World::new(&[30001, 30002, 30003], healthy());
+    world.run(10_000);
+    world.told();
+    let subject = |port: u16| format!("account:a{port}/i/nodeport").parse().unwrap();
+    let now = *world.now.borrow();
+    let asked = [
+        subject(30001),
+        subject(30002),
+        subject(30003),
+        subject(4),
+        Subject::Control,
+    ];
+    world.rounds.ask(&asked, now);
+    world.run(12_500);
+    let told = world.told();
+    let count = |layer, port: u16| -> u32 {
+        let path = |p: &&pnwatch_core::wire::PathReport| {
+            p.layer == layer && (port == 0 || p.subject == subject(port))
+        };
+        let path = told.iter().find(path).unwrap();
+        path.runs.iter().map(|run| run.count).sum()
+    };
+    // Two seconds at 250 ms, then the plan's pace again; the third is checked once besides.
+    for port in [30001, 30002] {
+        assert!((8..=11).contains(&count(Layer::Tcp, port)), "{told:?}");
+    }
+    assert!((3..=4).contains(&count(Layer::Tcp, 30003)), "{told:?}");
+    let arp = told
+        .iter()
+        .find(|p| p.layer == Layer::Arp && matches!(p.subject, Subject::Node(_)));
+    let arp: u32 = arp.unwrap().runs.iter().map(|run| run.count).sum();
+    assert!((19..=23).contains(&arp), "{told:?}");
+    // Asked without end it costs no more than once in five seconds.
+    world.submitted.borrow_mut().clear();
+    for second in 0..20 {
+        let now = *world.now.borrow();
+        world.rounds.ask(&asked, now);
+        world.run(13_500 + second * 1_000);
+    }
+    let sent = world.submitted.borrow().len();
+    assert!(sent < 20 * 7 + 5 * (2 * 8 + 20 + 4), "{sent}");
+}
+
+#[test]
 fn a_dead_node_is_down_within_three_seconds_of_the_fault() {
     for fault in (0..1000).step_by(37) {
         let fault = 5_000 + fault;

@@ -12,6 +12,8 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use pnwatch_core::plan::{Plan, PlanId};
+use pnwatch_core::reply;
+use pnwatch_core::subject::Subject;
 use pnwatch_core::wire::Report;
 use pnwatch_edge::config::ExporterEndpoint;
 use pnwatch_edge::http::{CallError, Client, ClientError, ClientSettings, Request};
@@ -31,8 +33,8 @@ const AT_ONCE: usize = 2500;
 pub trait Transport: Send + Sync + 'static {
     /// Who is at the other end, for log lines.
     fn name(&self) -> &str;
-    /// Delivers one report.
-    fn report<'a>(&'a self, report: &'a Report) -> Answer<'a, ()>;
+    /// Delivers one report; brings what the exporter wants checked now.
+    fn report<'a>(&'a self, report: &'a Report) -> Answer<'a, Vec<Subject>>;
     /// Asks for a plan other than `have`; `None` = nothing new.
     fn plan<'a>(&'a self, have: Option<&'a PlanId>, wait: Duration) -> Answer<'a, Option<Plan>>;
 }
@@ -155,7 +157,7 @@ impl Transport for HttpTransport {
         &self.name
     }
 
-    fn report<'a>(&'a self, report: &'a Report) -> Answer<'a, ()> {
+    fn report<'a>(&'a self, report: &'a Report) -> Answer<'a, Vec<Subject>> {
         Box::pin(async move {
             let body = if report.paths.len() > AT_ONCE {
                 // Milliseconds, in which no check would start: its only owner is the caller.
@@ -170,7 +172,7 @@ impl Transport for HttpTransport {
                 .post(&self.report_url, "application/json", Some("gzip"), body)
                 .await?;
             if response.is_success() {
-                Ok(())
+                Ok(reply::asked(&response.body))
             } else {
                 Err(self.refusal(&response))
             }

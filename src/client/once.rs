@@ -4,10 +4,12 @@
 //! nothing is proven.
 
 use std::io::Write as _;
+use std::net::{SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use pnwatch_core::outcome::{Blind, Outcome};
+use pnwatch_prober::handed::{Handed, VERSION, tell as tell_relay};
 use pnwatch_prober::once::{Answer, Endpoint, Question, check};
 
 use super::failure::{Failure, code};
@@ -40,7 +42,14 @@ pub(crate) struct Args {
     /// The variable that the file sets or unsets
     #[arg(long, value_name = "NAME", default_value = VARIABLE, value_parser = variable)]
     variable: String,
+    /// The host's relay, which is told what this job was handed and what came of it
+    /// [default: `$PNWATCH_RELAY`; without it nobody is told]
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    relay: Option<SocketAddr>,
 }
+
+/// The variable that names the host's relay.
+const RELAY: &str = "PNWATCH_RELAY";
 
 fn budget(text: &str) -> Result<Duration, String> {
     let read = humantime::parse_duration(text).map_err(|error| error.to_string())?;
@@ -76,7 +85,8 @@ fn variable(text: &str) -> Result<String, String> {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     // An old file must not take the endpoint away from this job.
     write(args, false)?;
-    let endpoint = read(args)?;
+    let relay = relay(args);
+    let endpoint = read(args).inspect_err(|_| report(relay, None, Outcome::NotApplicable))?;
     let question = Question {
         endpoint,
         budget: args.budget,
@@ -84,6 +94,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     };
     let answer = ask(&question)?;
     write(args, answer.outcome.cause().is_some())?;
+    report(relay, question.endpoint.address(), answer.outcome);
     tell(&question, &answer)
 }
 
@@ -114,6 +125,38 @@ fn read(args: &Args) -> Result<Endpoint, Failure> {
             format!("could not measure: ${VARIABLE}: {error}"),
         )
     })
+}
+
+/// Who is told. What is set for the whole VM is no fault of this job: it is said and left.
+fn relay(args: &Args) -> Option<SocketAddr> {
+    if args.relay.is_some() {
+        return args.relay;
+    }
+    let set = std::env::var(RELAY).ok().filter(|text| !text.is_empty())?;
+    let read = set.parse();
+    if read.is_err() {
+        eprintln!("pnwatch once: ${RELAY} is no ADDRESS:PORT; nobody is told of this check");
+    }
+    read.ok()
+}
+
+/// Tells the relay, if there is one. Nothing here can fail the job or hold it up.
+fn report(relay: Option<SocketAddr>, at: Option<SocketAddrV4>, outcome: Outcome) {
+    let Some(relay) = relay else {
+        return;
+    };
+    let handed = Handed {
+        version: VERSION,
+        at,
+        outcome,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let told = runtime.and_then(|runtime| runtime.block_on(tell_relay(relay, &handed)));
+    if let Err(error) = told {
+        eprintln!("pnwatch once: the relay {relay} was not told: {error}; nothing depends on it");
+    }
 }
 
 fn ask(question: &Question) -> Result<Answer, Failure> {

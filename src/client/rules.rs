@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read as _, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use pnwatch_core::burn::{TIERS, Table};
 use pnwatch_core::rules::{Form, Settings, emit, grafana, groups};
 
 use super::failure::{Failure, code};
@@ -67,6 +69,21 @@ pub(crate) struct Args {
     /// Where Grafana is served (`dashboard_url` of every alert).
     #[arg(long, value_name = "URL", value_parser = base_url)]
     grafana: Option<String>,
+    /// The period of the budgets, in whole days: as `serve.slo.period` of the exporter
+    #[arg(long, value_name = "DURATION", value_parser = period, default_value = "28d")]
+    period: Table,
+}
+
+/// The shipped tiers over another period. The exporter takes the same ones.
+fn period(text: &str) -> Result<Table, String> {
+    const DAY: Duration = Duration::from_hours(24);
+    let wanted = || "write 4d to 28d, in whole days".to_owned();
+    let read = humantime::parse_duration(text).map_err(|_| wanted())?;
+    let days = read.as_secs() / DAY.as_secs();
+    if read != DAY * u32::try_from(days).unwrap_or(0) || !(4..=28).contains(&days) {
+        return Err(wanted());
+    }
+    Table::new(read, TIERS.to_vec()).map_err(|error| error.to_string())
 }
 
 /// A URL that can stand in an annotation: http or https, printable, no quote and no template.
@@ -89,7 +106,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn write_to(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
-    let mut settings = Settings::default();
+    let mut settings = Settings {
+        burn: args.period.clone(),
+        ..Settings::default()
+    };
     if let Some(url) = &args.runbooks {
         settings.runbooks.clone_from(url);
     }
@@ -180,7 +200,43 @@ mod tests {
             write: write.map(Path::to_owned),
             runbooks: None,
             grafana: None,
+            period: Table::default(),
         }
+    }
+
+    #[test]
+    fn another_period_has_other_factors_in_every_form() {
+        for bad in ["3d", "29d", "5d 1h", "x", "0s"] {
+            assert!(period(bad).is_err(), "{bad}");
+        }
+        let settings = Settings {
+            burn: period("14d").unwrap(),
+            ..Settings::default()
+        };
+        for format in Format::ALL {
+            let text = format.render(&settings);
+            // 2 % of 14 days in an hour, 5 % in six; the 28 days' are twice that.
+            assert!(text.contains("> 6.72") && text.contains("> 2.8"), "{text}");
+            assert!(
+                !text.contains("> 13.44") && !text.contains("> 5.6"),
+                "{text}"
+            );
+            assert!(
+                text.contains("14-day budget") && !text.contains("28-day"),
+                "{text}"
+            );
+        }
+        // A file for one period is stale for another.
+        let dir = tempfile::tempdir().unwrap();
+        let mut out = Vec::new();
+        let of = |period: &str, check: Option<&Path>, write: Option<&Path>| Args {
+            period: super::period(period).unwrap(),
+            ..with(check, write)
+        };
+        write_to(&of("14d", None, Some(dir.path())), &mut out).unwrap();
+        write_to(&of("14d", Some(dir.path()), None), &mut out).unwrap();
+        let stale = write_to(&of("28d", Some(dir.path()), None), &mut out);
+        assert_eq!(stale.unwrap_err().exit_code(), STALE);
     }
 
     #[test]

@@ -11,3 +11,4 @@ mod lint;
 mod partners;
 mod promtool;
 mod routes;
+mod versions;

@@ -1,10 +1,13 @@
 //! `pnwatch once` against a cache that is well, and one that fails in every way it can.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pnwatch_core::outcome::Outcome;
 use pnwatch_prober::once::{Question, SECOND, check};
 use pnwatch_standin::{Fault, Standin, StandinConfig};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::run::{PNWATCH, Ran, pnwatch, program, run};
 
@@ -195,4 +198,82 @@ async fn the_fallback_takes_the_endpoint_away_only_when_it_is_proven_bad() {
     let ran = pnwatch(&["once", &url, "--fallback-env", "/nonexistent/job.sh"]).await;
     assert_eq!(ran.code, 2, "{}", ran.err);
     assert!(ran.err.contains("/nonexistent/job.sh"), "{}", ran.err);
+}
+
+/// A relay that keeps what it is told and answers `status`.
+async fn relay(status: u16) -> (String, Arc<Mutex<Vec<Value>>>) {
+    let heard: Arc<Mutex<Vec<Value>>> = Arc::default();
+    let keep = Arc::clone(&heard);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = Vec::new();
+            let told = loop {
+                // The whole of it is small; it may still come in pieces.
+                stream.read_buf(&mut request).await.unwrap();
+                let text = String::from_utf8_lossy(&request);
+                assert!(text.starts_with("POST /v1/vm/once HTTP/1.1\r\n"), "{text}");
+                let body = text.split_once("\r\n\r\n").map(|(_, body)| body);
+                if let Some(Ok(told)) = body.map(serde_json::from_str) {
+                    break told;
+                }
+            };
+            keep.lock().unwrap().push(told);
+            let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: 0\r\n\r\n");
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    (at, heard)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_relay_is_told_what_was_handed_and_what_came_of_it() {
+    let (it, url) = standin().await;
+    let (relay_at, heard) = relay(204).await;
+    let at = it.address().to_string();
+    for (fault, outcome) in [
+        (Fault::None, "reached"),
+        (Fault::StopListening, "unreached:refused"),
+        (Fault::Hang, "unreached:no_answer"),
+    ] {
+        it.set_fault(fault).await;
+        pnwatch(&["once", &url, "--relay", &relay_at]).await;
+        let told = heard.lock().unwrap().pop().expect("told");
+        assert_eq!(told, json!({ "version": 1, "at": at, "outcome": outcome }));
+    }
+    // By the environment; nothing handed is told too, and a name stays here.
+    let told = async |endpoint: &str| {
+        let mut command = program(PNWATCH);
+        command.arg("once").env("PNWATCH_RELAY", &relay_at);
+        command.env("TUIST_CACHE_ENDPOINT", endpoint);
+        let ran = run(command).await;
+        (ran.code, heard.lock().unwrap().pop().expect("told"))
+    };
+    let none = json!({ "version": 1, "outcome": "not_applicable" });
+    assert_eq!(told("").await, (2, none));
+    let (_, named) = told("http://localhost:1").await;
+    assert_eq!(named.get("at"), None, "{named}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_relay_ever_costs_the_job_its_answer() {
+    let (it, url) = standin().await;
+    it.set_fault(Fault::None).await;
+    let (refuses, _) = relay(500).await;
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let hangs = silent.local_addr().unwrap().to_string();
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = gone.local_addr().unwrap().to_string();
+    drop(gone);
+    for at in [refuses, hangs, nobody] {
+        let ran = pnwatch(&["once", &url, "--relay", &at]).await;
+        assert_eq!(ran.code, 0, "{at}: {}", ran.err);
+        assert!(ran.err.contains("was not told"), "{at}: {}", ran.err);
+    }
+    let mut command = program(PNWATCH);
+    command.args(["once", &url]).env("PNWATCH_RELAY", "mini-1");
+    let ran = run(command).await;
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.err.contains("$PNWATCH_RELAY"), "{}", ran.err);
 }

@@ -15,6 +15,7 @@ pub(crate) const PNWATCH: &str = env!("CARGO_BIN_EXE_pnwatch");
 const FOREIGN: &[&str] = &[
     "TUIST_CACHE_ENDPOINT",
     "PNWATCH_URL",
+    "PNWATCH_RELAY",
     "GITHUB_ENV",
     "GITHUB_OUTPUT",
     "GITHUB_STEP_SUMMARY",

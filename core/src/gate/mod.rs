@@ -4,20 +4,25 @@
 //! A question selects targets and says what it wants of each. Every condition answers true,
 //! false or unknown (Kleene's strong three-valued logic); the gate opens only on true.
 
+mod history;
 mod query;
 #[cfg(test)]
 mod tests;
 
 use core::time::Duration;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
+pub use history::{BEFORE, BudgetLeft, Compared, LEAST_COMPARED, MAX_BASELINE_AGE, Sample};
 pub use query::{MAX_PARAMETERS, MAX_REASON, Query, QueryError, Selector, duration, reason};
 
-use crate::fault::Severity;
+use crate::fault::{Fault, Severity};
 use crate::finding::Finding;
-use crate::outcome::labels;
+use crate::name::Vantage;
+use crate::outcome::{Layer, labels};
 use crate::path;
+use crate::subject::Subject;
 use crate::time::{Timestamp, spoken};
 use crate::view::{TargetView, View};
 
@@ -98,6 +103,12 @@ labels!(
         HeldFor => "held_for",
         /// The evidence is newer than the deploy.
         Since => "since",
+        /// What the burst that was asked for has shown.
+        Active => "active",
+        /// Enough of the error budgets is left.
+        Budget => "budget",
+        /// Checks fail no more often than before.
+        Baseline => "baseline",
         /// No open critical finding touches the selection.
         Findings => "findings",
         /// The monitor itself sees.
@@ -173,8 +184,31 @@ impl Said {
     }
 }
 
-/// Answers `query` from `view`.
-pub fn judge(query: &Query, view: &View) -> Answer {
+/// What the gate judges by.
+#[derive(Debug, Clone, Copy)]
+pub struct Grounds<'a> {
+    /// What is known now.
+    pub view: &'a View,
+    /// What the ledger says is left; read only where `budget=` is asked.
+    pub budgets: &'a [BudgetLeft],
+    /// Before and after `baseline=`; read only where that is asked.
+    pub compared: &'a [Compared],
+}
+
+impl<'a> Grounds<'a> {
+    /// What is known now, without any history.
+    pub fn of(view: &'a View) -> Self {
+        Self {
+            view,
+            budgets: &[],
+            compared: &[],
+        }
+    }
+}
+
+/// Answers `query` from `grounds`.
+pub fn judge(query: &Query, grounds: &Grounds<'_>) -> Answer {
+    let view = grounds.view;
     let selected: Vec<&TargetView> = view
         .targets
         .iter()
@@ -188,10 +222,13 @@ pub fn judge(query: &Query, view: &View) -> Answer {
         .and(
             selected
                 .iter()
-                .map(|t| target(t, query, view.at))
+                .map(|t| target(t, query, view))
                 .fold(Said::holds(), Said::and),
         )
-        .and(findings(view, &selected, query));
+        .and(active(view, &selected, query))
+        .and(findings(view, &selected, query))
+        .and(history::budget(&selected, query, grounds.budgets))
+        .and(history::baseline(&selected, query, grounds));
     let verdict = match said.truth {
         Truth::True => Verdict::Open,
         Truth::False => Verdict::Closed,
@@ -289,7 +326,8 @@ fn coverage(selected: usize, measured: usize, query: &Query) -> Said {
 
 /// Everything about one target. What is not measured is left to [`coverage`], but fresh evidence
 /// of a failure counts even where it is too little to open.
-fn target(target: &TargetView, query: &Query, now: Timestamp) -> Said {
+fn target(target: &TargetView, query: &Query, view: &View) -> Said {
+    let now = view.at;
     let enough = is_measured(target, query);
     let fails = matches!(target.verdict, path::Verdict::Down | path::Verdict::Suspect);
     let seen = target.witnesses > 0 && target.newest_age.is_some_and(|age| age <= query.fresh);
@@ -297,7 +335,10 @@ fn target(target: &TargetView, query: &Query, now: Timestamp) -> Said {
         return Said::holds();
     }
     let name = target.target.subject().to_string();
-    let excused = target.target.excuse.as_ref().is_some_and(|e| now < e.until);
+    let drains =
+        |f: &Finding| f.fault == Fault::Draining && f.accounts.contains(&target.target.account);
+    let excused = target.target.excuse.as_ref().is_some_and(|e| now < e.until)
+        || view.open.iter().any(drains);
     if !target.verdict.is_reached() {
         if excused {
             return Said::not(
@@ -358,6 +399,44 @@ fn newer_than(target: &TargetView, query: &Query, now: Timestamp, name: String) 
     )
 }
 
+/// Evidence from after the burst was asked for, by enough hosts for every target that
+/// counts as measured.
+fn active(view: &View, selected: &[&TargetView], query: &Query) -> Said {
+    let Some(asked_at) = query.asked_at else {
+        return Said::holds();
+    };
+    let mut newer: BTreeMap<&Subject, BTreeSet<&Vantage>> = BTreeMap::new();
+    for path in &view.paths {
+        let newest = path.newest_age.map(|age| view.at.before(age));
+        let proves = matches!(path.key.layer, Layer::Tcp | Layer::Http);
+        // Hosts alone: what customers' code in a VM says opens no gate.
+        let host = matches!(path.key.vantage, Vantage::Host(_));
+        if proves && host && newest.is_some_and(|at| at > asked_at) {
+            let by = newer.entry(&path.key.subject).or_default();
+            by.insert(&path.key.vantage);
+        }
+    }
+    let short = |target: &&&TargetView| {
+        let by = newer.get(&target.target.subject()).map_or(0, BTreeSet::len);
+        is_measured(target, query) && by < query.min_vantages
+    };
+    selected
+        .iter()
+        .filter(short)
+        .fold(Said::holds(), |said, t| {
+            said.and(Said::not(
+                Truth::Unknown,
+                Rule::Active,
+                t.target.subject().to_string(),
+                format!(
+                    "has no answer yet to the burst asked for at {asked_at}, from {} host(s); \
+                 ask again with wait=",
+                    query.min_vantages
+                ),
+            ))
+        })
+}
+
 fn findings(view: &View, selected: &[&TargetView], query: &Query) -> Said {
     let touches = |finding: &&Finding| {
         finding.severity == Severity::Critical
@@ -380,9 +459,10 @@ fn findings(view: &View, selected: &[&TargetView], query: &Query) -> Said {
             text,
         ));
     }
+    // Since when it is well again; that it is closed says the hold-down has passed besides.
     let lately = |f: &&Finding| {
-        f.closed_at
-            .is_some_and(|at| view.at.since(at) < query.held_for)
+        let well = f.clearing_since.or(f.closed_at);
+        well.is_some_and(|at| view.at.since(at) < query.held_for)
     };
     for finding in view.closed.iter().filter(lately).filter(touches) {
         said = said.and(Said::not(
@@ -390,7 +470,7 @@ fn findings(view: &View, selected: &[&TargetView], query: &Query) -> Said {
             Rule::HeldFor,
             finding.id.clone(),
             format!(
-                "closed less than {} ago: {}",
+                "well for less than {}: {}",
                 spoken(query.held_for),
                 finding.summary
             ),
@@ -398,6 +478,15 @@ fn findings(view: &View, selected: &[&TargetView], query: &Query) -> Said {
     }
     said
 }
+
+/// Whether `answer` still waits for what a burst shows.
+pub fn awaits_burst(answer: &Answer) -> bool {
+    answer.reasons.iter().any(|r| r.rule == Rule::Active)
+}
+
+/// How long an answer is held for a burst's evidence where nothing longer is asked: a report's
+/// second, the burst, and the report that tells of it, twice.
+pub const BURST_WAIT: Duration = Duration::from_secs(6);
 
 /// The longest a gate may be asked to wait.
 pub const MAX_WAIT: Duration = Duration::from_mins(10);

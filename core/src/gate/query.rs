@@ -54,6 +54,16 @@ pub struct Query {
     pub fresh: Duration,
     /// `since=2026-06-22T09:14:30Z`: evidence must be newer than this.
     pub since: Option<Timestamp>,
+    /// `budget=0.1`: share of every error budget of the selected accounts that must be left.
+    pub budget: Option<f64>,
+    /// `baseline=2026-06-22T09:14:30Z`: since then the accounts' checks fail no more often than
+    /// in the half hour before.
+    pub baseline: Option<Timestamp>,
+    /// `active=1`: ask the vantages for a burst first, and judge by what came of it.
+    pub active: bool,
+    /// When that burst was asked for: evidence must be newer. Set by who asks the vantages,
+    /// never a parameter.
+    pub asked_at: Option<Timestamp>,
     /// `wait=60s`: hold the answer until it is open, at most this long.
     pub wait: Duration,
     /// `strict=1`: answer 503 instead of 200 unless open.
@@ -72,6 +82,10 @@ impl Default for Query {
             coverage: 1.0,
             fresh: Duration::from_secs(10),
             since: None,
+            budget: None,
+            baseline: None,
+            active: false,
+            asked_at: None,
             wait: Duration::ZERO,
             strict: false,
             overridden: None,
@@ -85,7 +99,7 @@ pub enum QueryError {
     /// A parameter that the gate does not know.
     #[error(
         "unknown parameter {0:?}; known are all, account, node, for, min_vantages, coverage, \
-         fresh, since, wait, strict, override"
+         fresh, since, budget, baseline, active, wait, strict, override"
     )]
     Unknown(String),
     /// A parameter given twice that may be given once.
@@ -143,6 +157,22 @@ pub fn duration(text: &str) -> Option<Duration> {
     (millis <= 7 * 86_400_000).then(|| Duration::from_millis(millis))
 }
 
+/// A share above 0, up to 1.
+fn share(text: &str) -> Option<f64> {
+    let read = text.parse::<f64>().ok();
+    read.filter(|share| share.is_finite() && *share > 0.0 && *share <= 1.0)
+}
+
+fn instant(name: &'static str, text: &str) -> Result<Timestamp, QueryError> {
+    let read = serde_json::from_value(serde_json::Value::String(text.to_owned())).ok();
+    value(
+        name,
+        text,
+        read,
+        "write RFC 3339, like 2026-06-22T09:14:30Z",
+    )
+}
+
 /// What [`reason`] wants.
 const WANT_REASON: &str = "give a reason of 1 to 200 characters on one line";
 
@@ -159,6 +189,7 @@ impl Query {
     #[must_use]
     pub fn condition(&self) -> Self {
         let mut asked = self.clone();
+        asked.active = false;
         asked.selector.accounts.sort();
         asked.selector.accounts.dedup();
         asked.selector.nodes.sort();
@@ -245,22 +276,31 @@ impl Query {
                 "min_vantages"
             }
             "coverage" => {
-                let read = text
-                    .parse::<f64>()
-                    .ok()
-                    .filter(|c| c.is_finite() && *c > 0.0 && *c <= 1.0);
-                self.coverage = value("coverage", text, read, "write a share above 0, up to 1")?;
+                self.coverage = value(
+                    "coverage",
+                    text,
+                    share(text),
+                    "write a share above 0, up to 1",
+                )?;
                 "coverage"
             }
             "since" => {
-                let read = serde_json::from_value(serde_json::Value::String(text.to_owned())).ok();
-                self.since = Some(value(
-                    "since",
-                    text,
-                    read,
-                    "write RFC 3339, like 2026-06-22T09:14:30Z",
-                )?);
+                self.since = Some(instant("since", text)?);
                 "since"
+            }
+            "baseline" => {
+                self.baseline = Some(instant("baseline", text)?);
+                "baseline"
+            }
+            "active" => {
+                self.active = flag("active")?;
+                "active"
+            }
+            "budget" => {
+                let read = share(text).filter(|share| *share < 1.0);
+                let want = "write a share of the budget above 0 and below 1, like 0.1";
+                self.budget = Some(value("budget", text, read, want)?);
+                "budget"
             }
             "override" => {
                 let read = reason(text).map(ToOwned::to_owned);

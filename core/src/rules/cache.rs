@@ -107,7 +107,7 @@ fn route_silent(form: Form) -> Twin {
         runbook: Alert::EndpointNotDispatched,
         summary: "One kind of client stopped using an account's cache",
         description: "Cache of {{ $labels.tenant_id }} in {{ $labels.region }} ({{ $labels.cluster }}): nobody has asked for {{ $labels.route }} for 30 minutes, while its other routes are busy and this one is busy elsewhere. \
-                      One client may not know the endpoint. Type in a job of that client: echo $TUIST_CACHE_ENDPOINT",
+                      One client may not know the endpoint: its builds run without the near cache. Type in a job of that client: echo $TUIST_CACHE_ENDPOINT",
     }
 }
 

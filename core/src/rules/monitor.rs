@@ -127,7 +127,7 @@ fn push_failing(form: Form) -> Watch {
         hold: Duration::ZERO,
         severity: Severity::Warning,
         summary: "pnwatch has findings, but cannot push them to Alertmanager",
-        description: "No exporter of {{ $labels.cluster }} has reached Alertmanager for {{ $value | humanizeDuration }}: pages come late, through the back-up rules. \
+        description: "No exporter of {{ $labels.cluster }} has reached Alertmanager for {{ $value | humanizeDuration }}: pages come late, through the back-up rules; no build suffers by it. \
                       Type: kubectl logs of the exporter, and look for alertmanager.",
     }
 }
@@ -142,7 +142,7 @@ fn inventory_unreadable() -> Watch {
         hold: 10 * MINUTE,
         severity: Severity::Warning,
         summary: "The inventory file cannot be used",
-        description: "An exporter of {{ $labels.cluster }} goes on with an old inventory: new accounts and nodes are not watched. \
+        description: "An exporter of {{ $labels.cluster }} goes on with an old inventory: new accounts and nodes are not watched, and nobody is told when their builds hang. \
                       Type: pnwatch check --config FILE, and read the exporter's log for the line that is wrong.",
     }
 }
@@ -157,7 +157,7 @@ fn tokens_unreadable() -> Watch {
         hold: 10 * MINUTE,
         severity: Severity::Warning,
         summary: "Token files of vantages cannot be read",
-        description: "{{ $value }} token files of an exporter in {{ $labels.cluster }} cannot be read: after its next restart these vantages are refused. \
+        description: "{{ $value }} token files of an exporter in {{ $labels.cluster }} cannot be read: after its next restart these vantages are refused, and nobody sees what their builds see. \
                       Type: kubectl describe pod of the exporter, and look at the mounted secrets.",
     }
 }

@@ -230,6 +230,22 @@ impl Book {
         counts
     }
 
+    /// Events of `key` in the ten-second slots that lie between two unix seconds as a whole;
+    /// nothing of what is older than six hours.
+    pub fn between(&self, key: &SeriesKey, from: u64, to: u64) -> Counts {
+        let number = self.numbers.get(key).and_then(|n| usize::try_from(*n).ok());
+        let Some(series) = number.and_then(|n| self.series.get(n)) else {
+            return Counts::default();
+        };
+        let slot = RingId::Fine.slot_seconds();
+        let (first, end) = (from.div_ceil(slot), to / slot);
+        if end <= first {
+            return Counts::default();
+        }
+        let [fine, ..] = &series.rings;
+        fine.sum(first.saturating_sub(1), end - 1)
+    }
+
     /// Every series, in the order of their first event.
     pub fn keys(&self) -> impl Iterator<Item = &SeriesKey> {
         self.series.iter().map(|series| &series.key)

@@ -15,6 +15,7 @@
 
 mod book;
 mod change;
+mod compare;
 mod key;
 mod maintenance;
 mod ring;
@@ -24,6 +25,7 @@ use core::time::Duration;
 
 pub use book::{Book, Charge, MAX_PENDING, MAX_SERIES, PendingBad};
 pub use change::{Changes, MAX_ROW, RestoreError, SlotRow};
+pub use compare::compared;
 pub use key::{KeyError, Measure, SeriesKey};
 pub use maintenance::{LONGEST, Maintenance, MaintenanceError, Scope};
 pub use ring::{Counts, RingId};

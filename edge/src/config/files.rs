@@ -59,6 +59,8 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
             );
             authority(&at("ca_file"), prometheus.ca_file.as_deref(), &mut found);
         }
+        let gate = serve.gate.token_file.as_deref();
+        secret("serve.gate.token_file", gate, &mut found);
         directory("serve.state_dir", serve.state_dir.as_deref(), &mut found);
     }
     found

@@ -38,7 +38,7 @@ pub use self::kubernetes::Kubernetes;
 pub use self::load::{ConfigError, Loaded, Warning, check, load, parse};
 pub use self::probe::{ExporterEndpoint, Probe};
 pub use self::problem::{Problem, Severity};
-pub use self::serve::{Alertmanager, InventorySource, Listen, Reader, Serve, TokenBinding};
+pub use self::serve::{Alertmanager, Gate, InventorySource, Listen, Reader, Serve, TokenBinding};
 pub use self::slo::Slo;
 pub use self::top::{Config, Log, LogFormat, LogLevel};
 pub use self::traffic::{DemandQuery, PrometheusSource, Traffic, TrafficSource};

@@ -38,6 +38,16 @@ pub struct Serve {
     pub bandwidth: Bandwidth,
     /// What is promised.
     pub slo: Slo,
+    /// What the gate may do.
+    pub gate: Gate,
+}
+
+/// What the gate may do beyond reading.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Gate {
+    /// The file with the token that may ask the vantages for a burst (`active=1`); `None` =
+    /// nobody may.
+    pub token_file: Option<PathBuf>,
 }
 
 /// The exporter's listeners.
@@ -95,6 +105,11 @@ pub struct Alertmanager {
     pub external_url: Option<BaseUrl>,
     /// More request headers, such as `X-Scope-OrgID`.
     pub headers: BTreeMap<String, String>,
+    /// Where the runbooks are served: `runbook_url` of what is pushed is
+    /// `BASE/ALERTNAME.md#FAULT`. The page serves them at `/runbooks`.
+    pub runbooks: Option<BaseUrl>,
+    /// Where Grafana is served: `dashboard_url` of what is pushed.
+    pub grafana: Option<BaseUrl>,
 }
 
 impl FromSection for Serve {
@@ -109,6 +124,7 @@ impl FromSection for Serve {
         let traffic = section.or("traffic", Traffic::default());
         let bandwidth = section.or("bandwidth", Bandwidth::default());
         let slo = section.or("slo", Slo::default());
+        let gate = section.or("gate", Gate::default());
         Some(Self {
             listen,
             inventory: inventory?,
@@ -120,7 +136,15 @@ impl FromSection for Serve {
             traffic,
             bandwidth,
             slo,
+            gate,
         })
+    }
+}
+
+impl FromSection for Gate {
+    fn from_section(section: &mut Section<'_>) -> Option<Self> {
+        let token_file = section.optional("token_file");
+        Some(Self { token_file })
     }
 }
 
@@ -233,6 +257,8 @@ impl FromSection for Alertmanager {
         let ca_file = section.optional("ca_file");
         let external_url = section.optional("external_url");
         let headers = headers(section);
+        let runbooks = section.optional("runbooks");
+        let grafana = section.optional("grafana");
         Some(Self {
             urls: urls?,
             resend,
@@ -241,6 +267,8 @@ impl FromSection for Alertmanager {
             ca_file,
             external_url,
             headers,
+            runbooks,
+            grafana,
         })
     }
 }

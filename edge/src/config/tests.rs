@@ -49,6 +49,8 @@ fn the_printed_default_passes_with_every_setting_on() {
         ("token", "token"),
         ("alertmanager-token", "token"),
         ("prometheus-token", "token"),
+        ("gate-token", "token"),
+        ("reader", "token"),
         ("ca.pem", "ca.pem"),
         ("kubeconfig", "token"),
     ] {

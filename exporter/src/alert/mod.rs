@@ -8,6 +8,8 @@ mod plan_tests;
 mod push;
 #[cfg(test)]
 mod replica_tests;
+#[cfg(test)]
+mod spoken_tests;
 mod wire;
 
 pub use self::plan::{GRACE, Planned, RESOLVED_FOR, SETTLE, Sent, Settings, plan};

@@ -45,6 +45,8 @@ pub struct Settings {
     pub resend: Duration,
     /// Base URL of the runbooks.
     pub runbooks: Option<String>,
+    /// Base URL of Grafana.
+    pub grafana: Option<String>,
 }
 
 /// What one Alertmanager accepted so far.
@@ -143,10 +145,6 @@ struct Round<'a> {
 }
 
 impl Round<'_> {
-    fn runbooks(&self) -> Option<&str> {
-        self.settings.runbooks.as_deref()
-    }
-
     /// A finding that this replica saw recover.
     fn closed(&mut self, finding: &Finding) {
         let Some(closed_at) = finding.closed_at else {
@@ -174,7 +172,7 @@ impl Round<'_> {
         }
         let alert = Alert {
             labels: labels.clone(),
-            annotations: annotations(finding, self.runbooks()),
+            annotations: annotations(finding, self.settings),
             starts_at,
             ends_at,
         };
@@ -233,7 +231,7 @@ impl Round<'_> {
         );
         Some(Alert {
             labels,
-            annotations: annotations(finding, self.runbooks()),
+            annotations: annotations(finding, self.settings),
             starts_at: finding.started_at,
             ends_at: self.now.wall.after(life),
         })

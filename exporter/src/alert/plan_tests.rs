@@ -16,6 +16,7 @@ pub(super) fn settings() -> Settings {
     Settings {
         resend: MINUTE,
         runbooks: Some("https://runbooks.example/".to_owned()),
+        grafana: Some("https://grafana.example".to_owned()),
     }
 }
 

@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 
 use pnwatch_core::finding::Finding;
+use pnwatch_core::rules::{board, words};
 use pnwatch_core::time::Timestamp;
 use serde::Serialize;
+
+use super::Settings;
 
 /// Longest annotation in bytes; receivers cut or refuse longer texts.
 const MAX_TEXT: usize = 4_000;
@@ -57,10 +60,10 @@ pub struct Alert {
     pub ends_at: Timestamp,
 }
 
-/// What a person reads of `finding`. `runbooks` is the base URL of the runbooks.
+/// What a person reads of `finding`, with the links that `settings` knows.
 pub(super) fn annotations(
     finding: &Finding,
-    runbooks: Option<&str>,
+    settings: &Settings,
 ) -> BTreeMap<&'static str, String> {
     let mut all = BTreeMap::from([
         ("summary", bounded(finding.summary.clone())),
@@ -68,12 +71,29 @@ pub(super) fn annotations(
         ("finding", finding.id.clone()),
         ("fault", finding.fault.as_label().to_owned()),
     ]);
-    if let (Some(base), Some(alert)) = (runbooks, finding.alertname) {
+    if let (Some(base), Some(alert)) = (&settings.runbooks, finding.alertname) {
         let base = base.trim_end_matches('/');
         let fault = finding.fault.as_label();
         all.insert("runbook_url", format!("{base}/{alert}.md#{fault}"));
     }
+    if let Some(base) = &settings.grafana {
+        all.insert("dashboard_url", dashboard(base, finding));
+    }
     all
+}
+
+/// The board on which the finding shows: its account's, or the whole network's. Names of clusters
+/// and accounts need no escape in a URL ([`pnwatch_core::name`]).
+fn dashboard(base: &str, finding: &Finding) -> String {
+    let base = base.trim_end_matches('/');
+    let cluster = &finding.identity.cluster;
+    match &finding.account {
+        Some(account) => format!(
+            "{base}/d/{}?var-cluster={cluster}&var-account={account}",
+            board::ACCOUNT
+        ),
+        None => format!("{base}/d/{}?var-cluster={cluster}", board::FLEET),
+    }
 }
 
 fn description(finding: &Finding) -> String {
@@ -109,11 +129,21 @@ fn description(finding: &Finding) -> String {
     for missing in finding.missing.iter().take(MAX_LINES) {
         lines.push(format!("Missing to be surer: {missing}"));
     }
+    let words = finding.alertname.map(words::of);
+    if let Some(words) = words {
+        lines.insert(1, words.impact.to_owned());
+    }
+    let mut typed = false;
     if let Some(repair) = &finding.repair {
+        typed = repair.command.is_some();
         lines.push(match &repair.command {
             Some(command) => format!("Repair {}: {}\n    {command}", repair.place, repair.text),
             None => format!("Repair {}: {}", repair.place, repair.text),
         });
+    }
+    // Whoever is woken must have something to type.
+    if let Some(words) = words.filter(|_| !typed) {
+        lines.push(format!("Type: {}", words.command));
     }
     lines.join("\n")
 }

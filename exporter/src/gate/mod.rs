@@ -4,41 +4,62 @@
 //! else; here it is asked for and delivered. `wait=` holds the answer until it is open
 //! ([`waiting`]); a wait that ends otherwise gets the last answer, never an open one. Reading
 //! changes nothing, and a handler may be dropped at any time.
+//!
+//! `active=1` does change something: it wishes for a burst of checks ([`crate::wishes`]). So it
+//! needs a token of its own (`serve.gate.token_file`).
 
+mod sources;
 mod waiting;
 
 use std::sync::Arc;
 
 use axum::extract::{Query as Parameters, State};
-use axum::http::{StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use pnwatch_core::gate::{Answer, Query, Verdict, judge};
+use pnwatch_core::gate::{Answer, BURST_WAIT, Query, Verdict, awaits_burst};
+use pnwatch_core::subject::Subject;
+use pnwatch_core::view::View;
+use pnwatch_edge::secret::SecretFile;
 use pnwatch_edge::shutdown::Shutdown;
 use serde_json::json;
+use tokio::time::Instant;
 
+pub use self::sources::Sources;
 use self::waiting::Waiting;
 pub use self::waiting::{MAX_QUESTIONS, MAX_WAITING, TICK};
 use crate::answer::Refusal;
-use crate::owner::Handle;
+use crate::ingest::bearer;
 use crate::tally::{GateAnswer, Tally};
+use crate::wishes::{MAX_WISHED, Wishes};
 
 /// What the gate works with.
 pub struct Gate {
-    engine: Handle,
+    sources: Sources,
     tally: Arc<Tally>,
     waiting: Arc<Waiting>,
+    wishes: Arc<Wishes>,
+    token: Option<Arc<SecretFile>>,
 }
 
 impl Gate {
-    /// A gate over `engine`; waits end with the shutdown.
-    pub fn new(engine: Handle, tally: Arc<Tally>, shutdown: Shutdown) -> Self {
-        let waiting = Waiting::new(engine.clone(), Arc::clone(&tally), shutdown);
+    /// A gate over `sources`; waits end with the shutdown. Whoever has the `token` may wish for
+    /// bursts.
+    pub fn new(
+        sources: Sources,
+        tally: Arc<Tally>,
+        wishes: Arc<Wishes>,
+        token: Option<SecretFile>,
+        shutdown: Shutdown,
+    ) -> Self {
+        let waiting = Waiting::new(sources.clone(), Arc::clone(&tally), shutdown);
         Self {
-            engine,
+            sources,
             tally,
             waiting,
+            wishes,
+            token: token.map(Arc::new),
         }
     }
 
@@ -49,16 +70,30 @@ impl Gate {
             .with_state(Arc::new(self))
     }
 
-    async fn ask(&self, query: &Query) -> Result<Response, Refusal> {
-        let snapshot = self.engine.read().await?;
+    async fn ask(&self, mut query: Query, headers: &HeaderMap) -> Result<Response, Refusal> {
+        let asked = Instant::now();
+        if query.active {
+            self.authorise(headers).await?;
+        }
+        let snapshot = self.sources.engine.read().await?;
+        if query.active {
+            query.asked_at = Some(self.wishes.wish(wished(&query, &snapshot.view)?));
+        }
         let cluster = snapshot.view.cluster.clone();
-        let mut answer = Arc::new(judge(query, &snapshot.view));
+        let mut answer = Arc::new(self.sources.judge(&query, &snapshot.view).await?);
         // A wait must not keep an old view alive.
         drop(snapshot);
-        if !answer.ok && !query.wait.is_zero() {
-            answer = self.waiting.until_open(query, answer).await?;
+        if awaits_burst(&answer) {
+            let until = asked + BURST_WAIT.max(query.wait);
+            let told = |answer: &Answer| !awaits_burst(answer);
+            answer = self.waiting.until(&query, answer, told, until).await?;
         }
-        self.count(query, &answer);
+        if !answer.ok && !query.wait.is_zero() {
+            let until = asked + query.wait;
+            let opens = |answer: &Answer| answer.ok;
+            answer = self.waiting.until(&query, answer, opens, until).await?;
+        }
+        self.count(&query, &answer);
         let status = if query.strict && !answer.ok {
             StatusCode::SERVICE_UNAVAILABLE
         } else {
@@ -66,6 +101,34 @@ impl Gate {
         };
         let body = json!({ "cluster": cluster, "data": *answer });
         Ok((status, Json(body)).into_response())
+    }
+
+    /// Whether the request may wish for a burst.
+    async fn authorise(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let Some(file) = self.token.clone() else {
+            return Err(Refusal::new(
+                StatusCode::FORBIDDEN,
+                "active_forbidden",
+                "active=1 asks machines for work, and nobody may do that here; set \
+                 serve.gate.token_file, or ask without active=1",
+            ));
+        };
+        // The file may have changed since it was read last.
+        let secret = tokio::task::spawn_blocking(move || file.current()).await;
+        let secret = secret.ok().and_then(Result::ok).ok_or_else(|| {
+            Refusal::busy(
+                "serve.gate.token_file cannot be read; ask without active=1, or repair it",
+            )
+        })?;
+        if bearer(headers).is_some_and(|offered| secret.matches(offered)) {
+            return Ok(());
+        }
+        Err(Refusal::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "active=1 needs the token of serve.gate.token_file: `Authorization: Bearer TOKEN` \
+             (pnwatch gate --token-file)",
+        ))
     }
 
     fn count(&self, query: &Query, answer: &Answer) {
@@ -86,9 +149,34 @@ impl Gate {
     }
 }
 
-async fn answer(State(gate): State<Arc<Gate>>, uri: Uri) -> Result<Response, Refusal> {
+/// What `query` wants checked now.
+fn wished(query: &Query, view: &View) -> Result<Vec<Subject>, Refusal> {
+    let targets = view.targets.iter();
+    let subjects: Vec<Subject> = targets
+        .filter(|t| query.selector.selects(&t.target))
+        .map(|t| t.target.subject())
+        .collect();
+    if subjects.len() > MAX_WISHED {
+        return Err(Refusal::new(
+            StatusCode::BAD_REQUEST,
+            "parameters",
+            format!(
+                "active=1 is for at most {MAX_WISHED} targets, and {} are selected; select the \
+                 accounts that were deployed; see docs/gate.md",
+                subjects.len()
+            ),
+        ));
+    }
+    Ok(subjects)
+}
+
+async fn answer(
+    State(gate): State<Arc<Gate>>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
     let answered = match read(&uri) {
-        Ok(query) => gate.ask(&query).await,
+        Ok(query) => gate.ask(query, &headers).await,
         Err(refusal) => Err(refusal),
     };
     if answered.is_err() {

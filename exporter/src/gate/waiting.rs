@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::http::StatusCode;
-use pnwatch_core::gate::{Answer, Query, judge};
-use pnwatch_core::view::View;
+use pnwatch_core::gate::{Answer, Query};
 use pnwatch_edge::shutdown::Shutdown;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::sources::{History, Sources};
 use crate::answer::Refusal;
-use crate::owner::{Handle, Unserved};
+use crate::owner::Unserved;
 use crate::tally::Tally;
 
 /// How often a waiting question is judged at least: `for=` passes without a transition.
@@ -28,7 +28,7 @@ pub const MAX_QUESTIONS: usize = 200;
 
 /// Who waits.
 pub(super) struct Waiting {
-    engine: Handle,
+    sources: Sources,
     tally: Arc<Tally>,
     shutdown: Shutdown,
     free: Arc<Semaphore>,
@@ -62,9 +62,9 @@ impl Drop for Place<'_> {
 }
 
 impl Waiting {
-    pub(super) fn new(engine: Handle, tally: Arc<Tally>, shutdown: Shutdown) -> Arc<Self> {
+    pub(super) fn new(sources: Sources, tally: Arc<Tally>, shutdown: Shutdown) -> Arc<Self> {
         Arc::new(Self {
-            engine,
+            sources,
             tally,
             shutdown,
             free: Arc::new(Semaphore::new(MAX_WAITING)),
@@ -72,21 +72,24 @@ impl Waiting {
         })
     }
 
-    /// Waits until the gate opens for `query`, at most its `wait`. `first` is what the gate says
-    /// now.
-    pub(super) async fn until_open(
+    /// Waits until the answer to `query` is one that `ends` the wait, at most until `deadline`.
+    /// `first` is what the gate says now.
+    pub(super) async fn until(
         self: &Arc<Self>,
         query: &Query,
         first: Arc<Answer>,
+        ends: impl Fn(&Answer) -> bool,
+        deadline: Instant,
     ) -> Result<Arc<Answer>, Refusal> {
-        let deadline = Instant::now() + query.wait;
         let _place = self.place()?;
         let mut told = self.join(query.condition(), first)?;
-        let opened = async {
+        // The room may know already what this wait ends with.
+        told.mark_changed();
+        let ended = async {
             loop {
                 told.changed().await.map_err(|_| Unserved::Stopping)?;
                 let answer = Arc::clone(&told.borrow_and_update());
-                if answer.ok {
+                if ends(&answer) {
                     return Ok(answer);
                 }
             }
@@ -94,7 +97,7 @@ impl Waiting {
         let shutdown = self.shutdown.clone();
         let ended: Result<Arc<Answer>, Unserved> = tokio::select! {
             () = shutdown.requested() => Err(Unserved::Stopping),
-            opened = opened => opened,
+            ended = ended => ended,
             () = tokio::time::sleep_until(deadline) => Ok(Arc::clone(&told.borrow())),
         };
         Ok(ended?)
@@ -141,7 +144,8 @@ impl Waiting {
     }
 
     async fn judge_for_all(&self) {
-        let mut transitions = self.engine.transitions();
+        let mut transitions = self.sources.engine.transitions();
+        let mut history = History::default();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -151,14 +155,10 @@ impl Waiting {
                 // Whether one came or too many: the view knows.
                 _ = transitions.recv() => while transitions.try_recv().is_ok() {},
             }
-            match self.engine.read().await {
-                Ok(snapshot) => {
-                    if !self.judge(&snapshot.view) {
-                        return;
-                    }
-                }
-                // The last answers stand, and none of them is open.
-                Err(Unserved::Overloaded) => {}
+            match self.turn(&mut history).await {
+                Ok(false) => return,
+                // Without an answer the last ones stand, and none of them is open.
+                Ok(true) | Err(Unserved::Overloaded) => {}
                 Err(Unserved::Stopping) => break,
             }
         }
@@ -168,12 +168,20 @@ impl Waiting {
     }
 
     /// Judges every question that somebody waits for; false = nobody does.
-    fn judge(&self, view: &View) -> bool {
+    async fn turn(&self, history: &mut History) -> Result<bool, Unserved> {
+        let snapshot = self.sources.engine.read().await?;
+        let view = &snapshot.view;
+        let asked = self.conditions();
+        history.follow(&self.sources, asked.iter(), view.at).await?;
         let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
         rooms.open.retain(|room| room.tell.receiver_count() > 0);
         rooms.judging = !rooms.open.is_empty();
         for room in &rooms.open {
-            let answer = judge(&room.condition, view);
+            // Who came in between is judged in the next turn, when its history is known.
+            if !asked.contains(&room.condition) {
+                continue;
+            }
+            let answer = history.judge(&room.condition, view);
             room.tell.send_if_modified(|last| {
                 let changed = **last != answer;
                 if changed {
@@ -182,7 +190,14 @@ impl Waiting {
                 changed
             });
         }
-        rooms.judging
+        Ok(rooms.judging)
+    }
+
+    /// The questions that somebody waits for.
+    fn conditions(&self) -> Vec<Query> {
+        let rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        let waited = rooms.open.iter().filter(|r| r.tell.receiver_count() > 0);
+        waited.map(|room| room.condition.clone()).collect()
     }
 }
 

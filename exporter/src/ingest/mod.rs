@@ -19,18 +19,20 @@ use axum::{Json, Router};
 use pnwatch_core::board::Applied;
 use pnwatch_core::name::{Cluster, Vantage};
 use pnwatch_core::plan::{PLAN_POLL, PlanId};
+use pnwatch_core::reply::Reply;
 use pnwatch_core::wire::Report;
 use pnwatch_edge::shutdown::Shutdown;
-use serde_json::json;
 use tokio::time::Instant;
 
 pub use self::body::MAX_TAKEN;
 pub use self::plans::Plans;
+pub(crate) use self::token::bearer;
 pub use self::token::{TokenError, Tokens};
 use crate::answer::{Refusal, not_found};
 use crate::kube::{IdentityError, Reviewer};
 use crate::owner::{Handle, Unserved};
 use crate::tally::{Ingested, PlanAnswer, Tally};
+use crate::wishes::Wishes;
 
 /// What the ingest listener works with.
 pub struct Ingest {
@@ -44,6 +46,8 @@ pub struct Ingest {
     pub plans: Plans,
     /// The engine.
     pub engine: Handle,
+    /// What they are asked to check now.
+    pub wishes: Arc<Wishes>,
     /// What became of requests.
     pub tally: Arc<Tally>,
     /// Ends long-polls.
@@ -66,7 +70,7 @@ impl Ingest {
             Ok(vantage) => return Ok(vantage),
             Err(refused) => refused,
         };
-        let token = token::bearer(headers).and_then(|t| std::str::from_utf8(t).ok());
+        let token = bearer(headers).and_then(|t| std::str::from_utf8(t).ok());
         let (Some(reviewer), Some(token)) = (&self.reviewer, token) else {
             return Err(refused);
         };
@@ -143,7 +147,8 @@ async fn report(State(ingest): State<Arc<Ingest>>, headers: HeaderMap, body: Bod
     match ingest.take(&headers, body).await {
         Ok(vantage) => {
             let plan_id = ingest.plans.id(&vantage).await;
-            Json(json!({ "plan_id": plan_id, "burst": [] })).into_response()
+            let burst = ingest.wishes.tell(&vantage);
+            Json(Reply { plan_id, burst }).into_response()
         }
         Err(refusal) => {
             ingest.tally.ingested(match refusal.code {

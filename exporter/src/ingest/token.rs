@@ -131,7 +131,7 @@ impl Tokens {
 }
 
 /// The bearer token of a request, if it has one.
-pub(super) fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let (scheme, token) = headers
         .get(header::AUTHORIZATION)?
         .as_bytes()

@@ -11,6 +11,7 @@ use pnwatch_core::diagnosis::Diagnosis;
 use pnwatch_core::diagnosis::table::Named;
 use pnwatch_core::fault::{Blame, Confidence, Fault, Severity};
 use pnwatch_core::finding::{Evidence, Finding};
+use pnwatch_core::gate::Compared;
 use pnwatch_core::inventory::{AccountTarget, Inventory};
 use pnwatch_core::name::{Account, VantageKind};
 use pnwatch_core::outcome::{Cause, Layer, Outcome};
@@ -18,7 +19,7 @@ use pnwatch_core::slo::{
     Book, Burning, Charge, Event, Maintenance, Measure, PendingBad, Policy, SeriesKey, burning,
 };
 use pnwatch_core::subject::Subject;
-use pnwatch_core::time::{Now, Tick};
+use pnwatch_core::time::{Now, Tick, Timestamp};
 use pnwatch_core::wire::{PathReport, Report};
 
 use super::Save;
@@ -205,6 +206,11 @@ impl Keeper {
     /// Budgets and burn rates as of `now`: what `/metrics` and the API show.
     pub fn lines(&self, now: Now) -> Vec<Line> {
         statement::lines(&self.book, &self.policy, now)
+    }
+
+    /// Checks of every account before and after `baseline`: what the gate compares.
+    pub fn compared(&self, baseline: Timestamp, now: Now) -> Vec<Compared> {
+        pnwatch_core::slo::compared(&self.book, &self.policy, baseline, now)
     }
 
     /// What is promised of what, as a ratio.

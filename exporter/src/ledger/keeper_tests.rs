@@ -1,6 +1,5 @@
 use pnwatch_core::inventory::InventoryFile;
 use pnwatch_core::name::{Account, Cluster, Vantage};
-use pnwatch_core::time::Timestamp;
 use pnwatch_core::wire::{REPORT_VERSION, ReadyReport, Run};
 
 use super::*;

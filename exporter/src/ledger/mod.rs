@@ -12,6 +12,7 @@
 //! again every ten seconds and then writes everything that is missing. Both are said loudly
 //! ([`Status`]).
 
+mod inquiry;
 mod keeper;
 mod pending;
 mod schema;
@@ -30,11 +31,12 @@ use pnwatch_core::slo::{Book, Changes};
 use pnwatch_core::time::Timestamp;
 use pnwatch_edge::clock::SharedClock;
 
+pub use self::inquiry::{Inquiries, Inquiry};
 pub use self::keeper::{Keeper, Turn};
 use self::pending::{Mailbox, Pending};
 pub use self::statement::{Line, Statement};
 use self::store::{OpenError, Store};
-pub use self::task::{Books, keep};
+pub use self::task::{Books, Inputs, keep};
 use self::writer::Writer;
 
 /// Name of the file in `serve.state_dir`.

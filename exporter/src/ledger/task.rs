@@ -14,7 +14,7 @@ use pnwatch_edge::shutdown::Shutdown;
 use tokio::sync::{broadcast, mpsc, watch};
 use tokio::time::MissedTickBehavior;
 
-use super::{Keeper, Ledger, Statement};
+use super::{Inquiry, Keeper, Ledger, Statement};
 use crate::owner::Handle;
 
 /// Between two saves.
@@ -27,11 +27,18 @@ const LAST: Duration = Duration::from_secs(5);
 /// The keeper, its ledger, and who is told of both.
 pub type Books = (Keeper, Ledger, watch::Sender<Arc<Statement>>);
 
-/// Keeps the books until the shutdown. `reports` are those that the engine took
-/// ([`crate::owner::Owner::tap`]).
+/// What the keeper hears.
+pub struct Inputs {
+    /// Reports that the engine took ([`crate::owner::Owner::tap`]).
+    pub reports: mpsc::Receiver<Arc<Report>>,
+    /// Questions about what was.
+    pub inquiries: mpsc::Receiver<Inquiry>,
+}
+
+/// Keeps the books until the shutdown.
 pub async fn keep(
     (mut keeper, ledger, told): Books,
-    mut reports: mpsc::Receiver<Arc<Report>>,
+    mut inputs: Inputs,
     engine: Handle,
     clock: SharedClock,
     shutdown: Shutdown,
@@ -47,8 +54,13 @@ pub async fn keep(
         tokio::select! {
             biased;
             () = shutdown.requested() => last = true,
-            Some(report) = reports.recv() => {
+            Some(report) = inputs.reports.recv() => {
                 keeper.report(&report, &basis.borrow().inventory, clock.now());
+                continue;
+            }
+            Some(inquiry) = inputs.inquiries.recv() => {
+                // Who asked may have gone.
+                let _ = inquiry.answer.send(keeper.compared(inquiry.baseline, clock.now()));
                 continue;
             }
             seen = transitions.recv() => {

@@ -15,9 +15,9 @@ use pnwatch_core::diagnosis::table::Named;
 use pnwatch_core::fault::{Blame, Confidence, Fault, Severity};
 use pnwatch_core::name::Cluster;
 use pnwatch_core::plan::Pace;
-use pnwatch_edge::clock::{Clock as _, SystemClock};
+use pnwatch_edge::clock::{Clock as _, SharedClock, SystemClock};
 use pnwatch_edge::config::{
-    Alertmanager, Bandwidth, BaseUrl, Config, InventorySource, Listen, Log, Serve, Slo,
+    Alertmanager, Bandwidth, BaseUrl, Config, Gate, InventorySource, Listen, Log, Serve, Slo,
     TokenBinding, Traffic,
 };
 use pnwatch_edge::http::{Client, ClientSettings, Request, Response};
@@ -97,6 +97,7 @@ impl Setup {
                 traffic: Traffic::default(),
                 bandwidth: Bandwidth::default(),
                 slo: Slo::default(),
+                gate: Gate::default(),
             }),
         };
         Self { dir, config }
@@ -115,14 +116,18 @@ impl Setup {
             ca_file: None,
             external_url: Some(BaseUrl::new("http://alerts.example/am").unwrap()),
             headers: [("X-Scope-OrgID".to_owned(), "tenant-1".to_owned())].into(),
+            runbooks: Some(BaseUrl::new("https://runbooks.example/pnwatch").unwrap()),
+            grafana: None,
         });
         self
     }
 
     pub(crate) async fn start(self) -> Running {
-        let exporter = Exporter::bind(&self.config, SystemClock::shared())
-            .await
-            .unwrap();
+        self.start_at(SystemClock::shared()).await
+    }
+
+    pub(crate) async fn start_at(self, clock: SharedClock) -> Running {
+        let exporter = Exporter::bind(&self.config, clock).await.unwrap();
         let at = exporter.addresses().unwrap();
         let reload = exporter.reload();
         let engine = exporter.engine();

@@ -14,6 +14,7 @@ struct Inner {
     plan: Option<Plan>,
     reports: Vec<Report>,
     fails: bool,
+    asks: Vec<Subject>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -28,6 +29,11 @@ impl Exporter {
 
     pub fn hand_out(&self, plan: Plan) {
         self.inner.lock().unwrap().plan = Some(plan);
+    }
+
+    /// Wants these checked now: said once, with the answer to the next report.
+    pub fn ask(&self, subjects: Vec<Subject>) {
+        self.inner.lock().unwrap().asks = subjects;
     }
 
     pub fn fail(&self, fails: bool) {
@@ -133,7 +139,7 @@ impl Transport for Exporter {
         "test exporter"
     }
 
-    fn report<'a>(&'a self, report: &'a Report) -> Answer<'a, ()> {
+    fn report<'a>(&'a self, report: &'a Report) -> Answer<'a, Vec<Subject>> {
         Box::pin(async move {
             let mut inner = self.inner.lock().unwrap();
             if inner.fails {
@@ -147,7 +153,7 @@ impl Transport for Exporter {
             inner
                 .reports
                 .push(Report::from_json(&report.to_json()).expect("acceptable"));
-            Ok(())
+            Ok(std::mem::take(&mut inner.asks))
         })
     }
 

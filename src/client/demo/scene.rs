@@ -16,8 +16,8 @@ use pnwatch_core::plan::Pace;
 use pnwatch_core::subject::TargetKind;
 use pnwatch_edge::clock::SystemClock;
 use pnwatch_edge::config::{
-    Bandwidth, BaseUrl, Config, ExporterEndpoint, InventorySource, Listen, Log, Probe, Serve, Slo,
-    TokenBinding, Traffic,
+    Bandwidth, BaseUrl, Config, ExporterEndpoint, Gate, InventorySource, Listen, Log, Probe, Serve,
+    Slo, TokenBinding, Traffic,
 };
 use pnwatch_edge::shutdown::{Shutdown, Trigger};
 use pnwatch_exporter::Exporter;
@@ -228,6 +228,7 @@ fn serve(port: u16, inventory: PathBuf, token: &std::path::Path, host: &Vantage)
         traffic: Traffic::default(),
         bandwidth: Bandwidth::default(),
         slo: Slo::default(),
+        gate: Gate::default(),
     }
 }
 

@@ -73,6 +73,17 @@ pub(crate) struct Args {
     /// Evidence must be newer than this (RFC 3339): when the deploy was done
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
+    /// Share of every error budget of the selected accounts that must be left, like 0.1
+    #[arg(long, value_name = "SHARE")]
+    budget: Option<String>,
+    /// Checks must fail no more often since this time (RFC 3339) than in the half hour before:
+    /// when the deploy began
+    #[arg(long, value_name = "TIME")]
+    baseline: Option<String>,
+    /// Have the vantages check the selected accounts now; needs the exporter's gate token
+    /// (`--token-file`)
+    #[arg(long)]
+    active: bool,
     /// Wait for an open gate at most this long; without it the gate is asked once
     #[arg(long, value_name = "DURATION", value_parser = timeout, default_value = "0s")]
     timeout: Duration,
@@ -110,12 +121,17 @@ impl Args {
         }
         all.extend(self.account.iter().map(|name| ("account", name.as_str())));
         all.extend(self.node.iter().map(|name| ("node", name.as_str())));
+        if self.active {
+            all.push(("active", "1"));
+        }
         for (name, value) in [
             ("for", &self.held_for),
             ("min_vantages", &self.min_vantages),
             ("coverage", &self.coverage),
             ("fresh", &self.fresh),
             ("since", &self.since),
+            ("budget", &self.budget),
+            ("baseline", &self.baseline),
             ("override", &self.overridden),
         ] {
             all.extend(value.as_deref().map(|value| (name, value)));

@@ -2,6 +2,7 @@
 //!
 //! The figures of docs/performance.md come from here. Nothing is judged: tests do that.
 
+mod burn;
 mod fleet;
 mod footprint;
 mod gate;
@@ -16,6 +17,8 @@ use clap::Parser;
 #[derive(Debug, Parser)]
 #[command(name = "pnwatch-bench", version)]
 enum Command {
+    /// From an account's death to a firing burn-rate alert
+    Burn(burn::Args),
     /// One exporter and a fleet of vantages that report to it
     Fleet(fleet::Args),
     /// CPU and memory of prober and exporter with many targets on loopback
@@ -32,6 +35,7 @@ enum Command {
 
 fn main() -> anyhow::Result<()> {
     match Command::parse() {
+        Command::Burn(args) => burn::run(&args),
         Command::Fleet(args) => fleet::run(&args),
         Command::Footprint(args) => footprint::run(&args),
         Command::Gate(args) => gate::run(&args),

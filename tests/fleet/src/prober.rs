@@ -412,7 +412,7 @@ impl Prober {
                 continue;
             };
             match change.mode {
-                Mode::Burst => {
+                Mode::Burst | Mode::Asked => {
                     let (every, overlap) = match check.probe {
                         Probe::Arp => (self.pace.burst_arp_ms, 4),
                         _ => (self.pace.burst_tcp_ms, 6),

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context as _, Result, ensure};
 use pnwatch_core::fault::{Alert, Blame, Fault, Severity};
 use pnwatch_core::finding::{Change, Finding, Identity};
+use pnwatch_core::gate::Verdict;
 use serde::Deserialize;
 
 use crate::fault::{Break, Target};
@@ -126,6 +127,20 @@ pub struct Expect {
     /// These may be open besides.
     #[serde(default)]
     perhaps: Vec<Wanted>,
+    /// What the gate says of all accounts, if given.
+    #[serde(default, deserialize_with = "verdict")]
+    gate: Option<Verdict>,
+}
+
+fn verdict<'de, D: serde::Deserializer<'de>>(d: D) -> Result<Option<Verdict>, D::Error> {
+    let text = String::deserialize(d)?;
+    let read = Verdict::from_label(&text);
+    let wrong = || {
+        serde::de::Error::custom(format!(
+            "gate must be open, closed or unknown, not {text:?}"
+        ))
+    };
+    read.map(Some).ok_or_else(wrong)
 }
 
 /// A finding as it must look.
@@ -186,6 +201,13 @@ pub struct Outcome {
 }
 
 impl Scenario {
+    /// What the gate must say over the run, in order.
+    pub fn gate(&self) -> Vec<Verdict> {
+        let mut expects: Vec<&Expect> = self.expect.iter().collect();
+        expects.sort_by_key(|e| e.at);
+        expects.iter().filter_map(|e| e.gate).collect()
+    }
+
     /// Reads a scenario; unknown keys, contradictions and impossible times are errors.
     pub fn parse(text: &str) -> Result<Self> {
         let scenario: Self = toml::from_str(text).context("not a scenario")?;
@@ -295,6 +317,16 @@ impl Scenario {
             sim.run_until(expect.at + shift);
             for judge in 0..sim.judges() {
                 compare(expect, &sim.open(judge), |what| miss(judge, what));
+                if let Some(wanted) = expect.gate {
+                    let said = sim.gate(judge);
+                    if said.verdict != wanted {
+                        let at = expect.at;
+                        miss(
+                            judge,
+                            format!("at {at:?}: the gate is not {wanted}: {said:?}"),
+                        );
+                    }
+                }
             }
         }
         sim.run_until(self.lasts + shift);

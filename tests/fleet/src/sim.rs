@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use pnwatch_core::board::Applied;
 use pnwatch_core::engine::{Engine, Settings};
 use pnwatch_core::finding::{Finding, Transition};
+use pnwatch_core::gate::{Answer, Grounds, Query, Selector};
 use pnwatch_core::name::Vantage;
 use pnwatch_core::outcome::Outcome;
 use pnwatch_core::plan::{Pace, Plan};
@@ -181,6 +182,19 @@ impl Sim {
     /// Open findings of one engine, as they stand now.
     pub fn open(&self, judge: usize) -> Vec<Finding> {
         self.judges[judge].engine.view(self.judge_now(judge)).open
+    }
+
+    /// What the gate of one engine says of all accounts now.
+    pub fn gate(&self, judge: usize) -> Answer {
+        let view = self.judges[judge].engine.view(self.judge_now(judge));
+        let query = Query {
+            selector: Selector {
+                all: true,
+                ..Selector::default()
+            },
+            ..Query::default()
+        };
+        pnwatch_core::gate::judge(&query, &Grounds::of(&view))
     }
 
     /// What one engine said.

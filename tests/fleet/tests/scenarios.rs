@@ -4,6 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
+use std::collections::BTreeSet;
+
+use pnwatch_core::gate::Verdict;
 use pnwatch_fleet::scenario::Scenario;
 
 /// Phases of each scenario that the tests run. All that a scenario asks for are run by
@@ -50,6 +53,25 @@ fn every_scenario_ends_as_written() {
     assert!(misses.is_empty(), "{}", misses.join("\n"));
 }
 
+/// The gate opens before and after each of these, and says no in between wherever somebody is cut
+/// off or nobody can tell.
+#[test]
+fn many_rows_have_the_gates_answers_before_during_and_after() {
+    let (mut asked, mut shut) = (BTreeSet::new(), BTreeSet::new());
+    for path in files() {
+        let scenario = read(&path);
+        let gate = scenario.gate();
+        if let [Verdict::Open, during @ .., Verdict::Open] = gate.as_slice() {
+            asked.extend(scenario.rows.clone());
+            if during.iter().any(|said| *said != Verdict::Open) {
+                shut.extend(scenario.rows);
+            }
+        }
+    }
+    assert!(asked.len() >= 15, "{asked:?}");
+    assert!(shut.len() >= 10, "{shut:?}");
+}
+
 #[test]
 fn what_is_misspelt_fails() {
     let good = "about = \"x\"\nlasts = \"10s\"\nopened = 0\n";
@@ -70,6 +92,7 @@ fn what_is_misspelt_fails() {
         format!("{good}[[expect]]\nat = \"11s\"\nopen = []\n"),
         format!("{good}[[expect]]\nat = \"1s\"\nopen = [{{ blame = \"me\", subject = \"x\" }}]\n"),
         format!("{good}[[expect]]\nat = \"1s\"\nnone = true\n"),
+        format!("{good}[[expect]]\nat = \"1s\"\nopen = []\ngate = \"ajar\"\n"),
     ] {
         assert!(Scenario::parse(&bad).is_err(), "{bad}");
     }

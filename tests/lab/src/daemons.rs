@@ -64,7 +64,11 @@ pub struct Daemons {
     replicas: usize,
     probers: Vec<Prober>,
     generation: u32,
+    push_to: &'static str,
 }
+
+/// A port of loopback on which nothing listens (discard, RFC 863).
+const NOBODY: &str = "127.0.0.1:9";
 
 impl Daemons {
     /// Prepares (starts nothing): tokens, inventory and the list of probers.
@@ -94,6 +98,7 @@ impl Daemons {
             replicas,
             probers,
             generation: 0,
+            push_to: ALERTMANAGER_ADDRESS,
         };
         daemons.write("inventory.yaml", &inventory())?;
         for prober in &daemons.probers {
@@ -106,6 +111,43 @@ impl Daemons {
     /// The page listener of replica `index`, on the loopback of the monitoring namespace.
     pub fn page(index: usize) -> String {
         format!("127.0.0.1:{}", 9761 + 10 * index)
+    }
+
+    /// How many exporters there are.
+    pub fn replicas(&self) -> usize {
+        self.replicas
+    }
+
+    /// Whether exporters that start from now on reach Alertmanager.
+    pub fn set_push(&mut self, reaches: bool) {
+        self.push_to = if reaches {
+            ALERTMANAGER_ADDRESS
+        } else {
+            NOBODY
+        };
+    }
+
+    /// The pnwatch that runs here.
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
+    /// Starts the exporters alone, with empty state, and waits until they are ready.
+    pub fn start_exporters(&mut self, processes: &mut Processes) -> Result<()> {
+        self.stop(processes)?;
+        self.generation += 1;
+        for replica in 0..self.replicas {
+            self.start_exporter(processes, replica)?;
+        }
+        for replica in 0..self.replicas {
+            self.wait_ready(
+                processes,
+                &exporter_name(replica),
+                &self.exporter,
+                &Self::page(replica),
+            )?;
+        }
+        Ok(())
     }
 
     /// The probers, the node's first.
@@ -128,19 +170,7 @@ impl Daemons {
 
     /// Starts everything anew with empty state, and waits until every daemon is ready.
     pub fn start_fresh(&mut self, processes: &mut Processes) -> Result<()> {
-        self.stop(processes)?;
-        self.generation += 1;
-        for replica in 0..self.replicas {
-            self.start_exporter(processes, replica)?;
-        }
-        for replica in 0..self.replicas {
-            self.wait_ready(
-                processes,
-                &exporter_name(replica),
-                &self.exporter,
-                &Self::page(replica),
-            )?;
-        }
+        self.start_exporters(processes)?;
         for prober in &self.probers {
             self.start_prober(processes, prober)?;
         }
@@ -256,6 +286,7 @@ impl Daemons {
     fn exporter_config(&self, replica: usize, state: &Path) -> String {
         let address = EXPORTERS.get(replica).unwrap_or(&EXPORTERS[0]);
         let (page, dir) = (Self::page(replica), self.dir.display());
+        let (push_to, runbooks) = (self.push_to, Self::page(0));
         let mut tokens = String::new();
         for prober in &self.probers {
             let (vantage, file) = (&prober.vantage, token_file(prober));
@@ -267,7 +298,7 @@ impl Daemons {
              \x20 listen: {{ ingest: {address}:{INGEST_PORT}, page: {page}, metrics: {address}:{METRICS_PORT} }}\n\
              \x20 inventory: {{ file: {dir}/inventory.yaml }}\n\
              \x20 tokens:\n{tokens}\
-             \x20 alertmanager: {{ urls: [\"http://{ALERTMANAGER_ADDRESS}\"], resend: 1m }}\n\
+             \x20 alertmanager: {{ urls: [\"http://{push_to}\"], resend: 1m, runbooks: \"http://{runbooks}/runbooks\" }}\n\
              \x20 state_dir: {}\n",
             state.display()
         )

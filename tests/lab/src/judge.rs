@@ -280,7 +280,7 @@ pub(crate) fn first(
 }
 
 /// How many notifications hold the expected alert with this status.
-fn count(arrived: &[Notification], expected: &Expected, status: &str) -> usize {
+pub(crate) fn count(arrived: &[Notification], expected: &Expected, status: &str) -> usize {
     let holds = |notification: &&Notification| {
         let mut alerts = notification.alerts.iter();
         alerts.any(|alert| alert.status == status && is_expected(alert, expected))
@@ -293,7 +293,7 @@ pub(crate) const DEAD_MANS_SWITCH: &str = "dead-mans-switch";
 
 /// The first firing notification of each alert that the row neither expects nor allows, pushed
 /// or from the rules. Severity `info` is no page, nor is the dead man's switch.
-fn unexpected(arrived: &[Notification], row: &Row) -> Vec<(Timestamp, Alert)> {
+pub(crate) fn unexpected(arrived: &[Notification], row: &Row) -> Vec<(Timestamp, Alert)> {
     let mut known = BTreeSet::new();
     let mut found = Vec::new();
     let arrived = arrived

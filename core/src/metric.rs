@@ -200,6 +200,8 @@ metrics! {
         "Whether the inventory file as it is now could be used; on 0 the one before stays in use.";
     INVENTORY_LOAD_TIME = "pnwatch_inventory_last_load_success_timestamp_seconds" Gauge Time []
         "When the inventory in use was read.";
+    INVENTORY_STALE_SINCE = "pnwatch_inventory_stale_since_timestamp_seconds" Gauge Time []
+        "Since when the cluster's objects cannot all be followed and what was last known is used; 0 while they can.";
     ALERTMANAGER_LAST_SUCCESS = "pnwatch_alertmanager_last_success_timestamp_seconds" Gauge Time ["alertmanager"]
         "When the Alertmanager last accepted a post; 0 before the first.";
     ALERTMANAGER_POSTS = "pnwatch_alertmanager_posts_total" Counter Count ["alertmanager", "result"]

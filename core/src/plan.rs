@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use crate::assign::{Share, Sparse};
 use crate::inventory::{AccountTarget, Inventory};
 use crate::link::Cidr;
 use crate::name::{Cluster, Node, Vantage};
@@ -121,6 +122,22 @@ impl Plan {
         addresses: &BTreeMap<Vantage, Ipv4Addr>,
         pace: Pace,
     ) -> Self {
+        // A file of a prober's own, or a fleet in which everybody checks everything.
+        let all = Sparse {
+            above: usize::MAX,
+            ..Sparse::default()
+        };
+        Self::shared_out(inventory, vantage, addresses, (pace, all))
+    }
+
+    /// The same, sharing the account targets out above the size that `sparse` names.
+    pub fn shared_out(
+        inventory: &Inventory,
+        vantage: &Vantage,
+        addresses: &BTreeMap<Vantage, Ipv4Addr>,
+        (pace, sparse): (Pace, Sparse),
+    ) -> Self {
+        let share = Share::of(inventory, vantage, sparse);
         let nodes = inventory
             .nodes
             .values()
@@ -133,8 +150,9 @@ impl Plan {
             .collect();
         let targets = inventory
             .targets
-            .values()
-            .map(|t| AccountTarget {
+            .iter()
+            .filter(|(subject, _)| share.holds(subject))
+            .map(|(_, t)| AccountTarget {
                 // The exporter's business; in the plan they would only churn the id.
                 excuse: None,
                 metrics: None,

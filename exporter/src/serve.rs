@@ -287,7 +287,7 @@ impl Exporter {
             cluster: self.cluster,
             tokens: Arc::clone(&self.tokens),
             reviewer: self.source.reviewer(),
-            plans: Plans::new(self.engine.basis(), self.serve.pace),
+            plans: Plans::new(self.engine.basis(), self.serve.pace, self.serve.sparse),
             engine: self.engine.clone(),
             wishes: Arc::clone(&wishes),
             tally: Arc::clone(&self.tally),
@@ -426,7 +426,7 @@ impl Exporter {
             }
             Source::Kubernetes(live) => {
                 tasks.spawn(async move {
-                    live.follow(engine).await;
+                    live.follow(engine, &tally).await;
                     "Kubernetes inventory"
                 });
             }

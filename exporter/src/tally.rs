@@ -100,6 +100,7 @@ pub struct Tally {
     tokens_unreadable: AtomicU64,
     inventory_bad: AtomicBool,
     inventory_loaded: AtomicU64,
+    inventory_stale: AtomicU64,
     silent: AtomicBool,
 }
 
@@ -191,6 +192,17 @@ impl Tally {
             !self.inventory_bad.load(Relaxed),
             Timestamp::from_unix_nanos(self.inventory_loaded.load(Relaxed)),
         )
+    }
+
+    /// Since when what the cluster's objects say is not fresh; `None` = it is.
+    pub fn inventory_stale_since(&self, since: Option<Timestamp>) {
+        let at = since.map_or(0, Timestamp::as_unix_nanos);
+        self.inventory_stale.store(at, Relaxed);
+    }
+
+    /// As set last; the epoch while it is fresh.
+    pub fn inventory_stale(&self) -> Timestamp {
+        Timestamp::from_unix_nanos(self.inventory_stale.load(Relaxed))
     }
 
     /// Whether no vantage reports, so that no alert of the network is sent.

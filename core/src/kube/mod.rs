@@ -14,6 +14,7 @@ mod check;
 pub mod condition;
 mod derive;
 mod excuse;
+pub mod gateway;
 mod index;
 mod marks;
 pub mod object;

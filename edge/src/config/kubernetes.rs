@@ -47,10 +47,36 @@ pub struct Kubernetes {
     pub condition: bool,
     /// Namespace of the Lease of its one writer.
     pub condition_namespace: String,
+    /// How closely gateways are looked at.
+    pub gateways: GatewayLook,
+    /// The certificate authority of the gateways; `None` = the system's.
+    pub gateway_ca_file: Option<PathBuf>,
     /// Names of labels, annotations and ports.
     pub names: Names,
     /// How long things may take before they count.
     pub times: Times,
+}
+
+/// How closely the exporter looks at the https gateways that are handed out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GatewayLook {
+    /// What their names resolve to.
+    Dns,
+    /// And whether they answer over a certificate that fits: where the exporter may reach them.
+    Https,
+    /// Not at all.
+    None,
+}
+
+impl FromNode for GatewayLook {
+    fn from_node(node: &Node, place: &Place, findings: &mut Findings) -> Option<Self> {
+        let words = &[
+            ("dns", Self::Dns),
+            ("https", Self::Https),
+            ("none", Self::None),
+        ];
+        word(node, place, findings, words)
+    }
 }
 
 impl Kubernetes {
@@ -108,6 +134,8 @@ impl FromSection for Kubernetes {
             prober_account,
             condition: section.or("condition", false),
             condition_namespace: text(section, "condition_namespace", "pnwatch"),
+            gateways: section.or("gateways", GatewayLook::Dns),
+            gateway_ca_file: section.optional("gateway_ca_file"),
             names: section.or("names", Names::default()),
             times: section.or("times", Times::default()),
         })

@@ -34,7 +34,7 @@ mod value;
 
 pub use self::bandwidth::{Bandwidth, BitRate};
 pub use self::inventory::read_inventory;
-pub use self::kubernetes::Kubernetes;
+pub use self::kubernetes::{GatewayLook, Kubernetes};
 pub use self::load::{ConfigError, Loaded, Warning, check, load, parse};
 pub use self::probe::{ExporterEndpoint, Probe};
 pub use self::problem::{Problem, Severity};

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use pnwatch_core::assign::{LEAST, Sparse};
 use pnwatch_core::name::Vantage;
 use pnwatch_core::plan::Pace;
 
@@ -32,6 +33,8 @@ pub struct Serve {
     pub state_dir: Option<PathBuf>,
     /// How often probers check.
     pub pace: Pace,
+    /// When not every vantage checks every target any more.
+    pub sparse: Sparse,
     /// The cache pods' own traffic.
     pub traffic: Traffic,
     /// What makes throughput flat without being in the way.
@@ -121,6 +124,7 @@ impl FromSection for Serve {
         let alertmanager = section.optional("alertmanager");
         let state_dir = section.optional("state_dir");
         let pace = section.or("pace", Pace::default());
+        let sparse = section.or("sparse", Sparse::default());
         let traffic = section.or("traffic", Traffic::default());
         let bandwidth = section.or("bandwidth", Bandwidth::default());
         let slo = section.or("slo", Slo::default());
@@ -133,6 +137,7 @@ impl FromSection for Serve {
             alertmanager,
             state_dir,
             pace,
+            sparse,
             traffic,
             bandwidth,
             slo,
@@ -145,6 +150,25 @@ impl FromSection for Gate {
     fn from_section(section: &mut Section<'_>) -> Option<Self> {
         let token_file = section.optional("token_file");
         Some(Self { token_file })
+    }
+}
+
+impl FromSection for Sparse {
+    fn from_section(section: &mut Section<'_>) -> Option<Self> {
+        let default = Self::default();
+        let vantages = section.or("vantages", default.vantages);
+        if vantages < LEAST {
+            section.refuse(
+                "vantages",
+                format!(
+                    "{vantages} are too few to confirm one another while one is away; write {LEAST} or more"
+                ),
+            );
+        }
+        Some(Self {
+            above: section.or("above", default.above),
+            vantages,
+        })
     }
 }
 

@@ -72,6 +72,20 @@ impl FromNode for bool {
     }
 }
 
+impl FromNode for usize {
+    fn from_node(node: &Node, place: &Place, findings: &mut Findings) -> Option<Self> {
+        if let Value::Int(value) = node.value
+            && let Ok(value) = Self::try_from(value)
+        {
+            return Some(value);
+        }
+        let found = node.value.spoken();
+        let problem = place.error(format!("expected a whole number from 0 up, found {found}"));
+        findings.problems.push(problem);
+        None
+    }
+}
+
 impl FromNode for PathBuf {
     fn from_node(node: &Node, place: &Place, findings: &mut Findings) -> Option<Self> {
         let text = text(node, place, findings, "a path")?;

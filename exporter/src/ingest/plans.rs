@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use pnwatch_core::assign::Sparse;
 use pnwatch_core::name::Vantage;
 use pnwatch_core::plan::{Pace, Plan, PlanId, PlannedNeighbour, neighbours};
 use tokio::sync::{Semaphore, watch};
@@ -34,16 +35,18 @@ struct Known {
 pub struct Plans {
     basis: watch::Receiver<Arc<Basis>>,
     pace: Pace,
+    sparse: Sparse,
     known: Mutex<BTreeMap<Vantage, Known>>,
     making: Semaphore,
 }
 
 impl Plans {
     /// Plans from `basis` as it changes.
-    pub fn new(basis: watch::Receiver<Arc<Basis>>, pace: Pace) -> Self {
+    pub fn new(basis: watch::Receiver<Arc<Basis>>, pace: Pace, sparse: Sparse) -> Self {
         Self {
             basis,
             pace,
+            sparse,
             known: Mutex::new(BTreeMap::new()),
             making: Semaphore::new(AT_ONCE),
         }
@@ -70,9 +73,10 @@ impl Plans {
         // Never closed.
         let _permit = self.making.acquire().await;
         let basis = Arc::clone(&self.basis.borrow());
-        let (made_of, made_for, pace) = (Arc::clone(&basis), vantage.clone(), self.pace);
+        let (made_of, made_for) = (Arc::clone(&basis), vantage.clone());
+        let how = (self.pace, self.sparse);
         let plan =
-            run(move || Plan::for_vantage(&made_of.inventory, &made_for, &made_of.addresses, pace))
+            run(move || Plan::shared_out(&made_of.inventory, &made_for, &made_of.addresses, how))
                 .await;
         self.remember(vantage, &basis, &plan);
         (plan.id.clone(), plan)

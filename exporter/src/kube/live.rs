@@ -19,8 +19,9 @@ use tokio::task::JoinSet;
 use super::condition::Writer;
 use super::connect::{ConnectError, connect};
 use super::identity::Reviewer;
-use super::{InventorySnapshot, follow, watch};
+use super::{InventorySnapshot, follow, gateways, watch};
 use crate::owner::Handle;
+use crate::tally::Tally;
 use crate::traffic::PodTarget;
 
 /// How long a start waits for the first complete lists. An engine that starts without them
@@ -105,17 +106,32 @@ impl Live {
         self.readings.clone()
     }
 
-    /// Feeds the engine, and writes node conditions if asked to; ends only if the watch dies.
-    pub async fn follow(mut self, engine: Handle) {
+    /// Feeds the engine, notes how fresh the objects are, and writes node conditions if asked to;
+    /// ends only if the watch dies.
+    pub async fn follow(mut self, engine: Handle, tally: &Tally) {
         if self.config.condition {
             let namespace = &self.config.condition_namespace;
             let writer = Writer::new(self.client.clone(), namespace, LEASE_NAME, &holder());
             self.task
                 .spawn(writer.run(engine.clone(), Arc::clone(&self.clock)));
         }
+        let looked = (self.readings.clone(), engine.clone());
+        gateways::start(&self.config, &self.clock, looked, &mut self.task);
         tokio::select! {
             () = follow(self.readings.clone(), engine) => {}
+            () = note_staleness(self.readings.clone(), tally) => {}
             _ = self.task.join_next() => {}
+        }
+    }
+}
+
+/// Keeps the metric of how fresh the objects are; ends with the watch.
+async fn note_staleness(mut readings: latest::Receiver<InventorySnapshot>, tally: &Tally) {
+    loop {
+        let since = readings.borrow_and_update().stale_since;
+        tally.inventory_stale_since(since);
+        if readings.changed().await.is_err() {
+            return;
         }
     }
 }

@@ -7,6 +7,7 @@
 
 mod condition;
 mod connect;
+mod gateways;
 mod identity;
 mod lease;
 mod live;

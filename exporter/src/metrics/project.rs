@@ -363,6 +363,9 @@ fn own(out: &mut Exposition, tally: &Tally) {
     out.add(&metric::INVENTORY_LOAD_TIME, |f| {
         f.push(&[], at.as_unix_seconds_f64());
     });
+    out.add(&metric::INVENTORY_STALE_SINCE, |f| {
+        f.push(&[], tally.inventory_stale().as_unix_seconds_f64());
+    });
 }
 
 fn alertmanagers(out: &mut Exposition, tally: &Tally, standings: &[Standing]) {

@@ -1,4 +1,5 @@
-//! Asks each pod for its metrics, every interval, spread evenly over it.
+//! Asks each pod for its metrics, every interval, spread evenly over it; each second those of
+//! which the judge wants to know sooner.
 //!
 //! One task. A pod whose last answer is still under way is not asked again. Cancel-safe:
 //! dropping the future drops the requests.
@@ -17,6 +18,12 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::{CONCURRENT, MAX_METRICS, PodTarget, Sample};
+
+/// Between two looks at a pod whose path has just died.
+const URGENT: Duration = Duration::from_secs(1);
+
+/// Pods to look at each second.
+pub(super) type Urgent = Arc<BTreeSet<Instance>>;
 
 /// How pods are scraped.
 #[derive(Debug, Clone)]
@@ -45,6 +52,7 @@ pub struct Scraper {
     names: Arc<Names>,
     interval: Duration,
     clock: SharedClock,
+    urgent: Option<watch::Receiver<Urgent>>,
 }
 
 impl Scraper {
@@ -62,7 +70,14 @@ impl Scraper {
             names: Arc::new(settings.names),
             interval: settings.interval.max(Duration::from_millis(100)),
             clock,
+            urgent: None,
         })
+    }
+
+    /// Looks each second at the pods that `urgent` names.
+    pub(super) fn hurry(mut self, urgent: watch::Receiver<Urgent>) -> Self {
+        self.urgent = Some(urgent);
+        self
     }
 
     /// Scrapes `targets` into `sink` until the shutdown, or until nobody listens.
@@ -77,6 +92,8 @@ impl Scraper {
         let mut now = targets.borrow_and_update().clone();
         let mut next = 0;
         let mut tick = self.ticks(now.len());
+        let mut hurry = tokio::time::interval(URGENT);
+        hurry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
@@ -103,8 +120,24 @@ impl Scraper {
                         running.spawn(self.look(target.clone()));
                     }
                 }
+                _ = hurry.tick() => {
+                    let wanted = self.wanted();
+                    for target in now.iter().filter(|t| wanted.contains(&t.instance)) {
+                        if running.len() >= CONCURRENT {
+                            break;
+                        }
+                        if target.url.is_some() && busy.insert(target.instance.clone()) {
+                            running.spawn(self.look(target.clone()));
+                        }
+                    }
+                }
             }
         }
+    }
+
+    fn wanted(&self) -> Urgent {
+        let wanted = self.urgent.as_ref();
+        wanted.map_or_else(Urgent::default, |urgent| Arc::clone(&urgent.borrow()))
     }
 
     /// One tick per pod and interval, so that 200 pods are 40 requests a second and no burst.

@@ -3,12 +3,13 @@
 //! One task with the sources' tasks as its own; all end with it. Dropping it loses nothing but
 //! the pods' recent history. Targets follow the inventory at every turn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
-use pnwatch_core::correlate::{Correlation, Settings as CorrelateSettings};
+use pnwatch_core::correlate::table::PathSign;
+use pnwatch_core::correlate::{Correlation, Settings as CorrelateSettings, TrafficVerdict};
 use pnwatch_core::inventory::Inventory;
 use pnwatch_core::name::Instance;
 use pnwatch_core::slo::Maintenance;
@@ -20,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
+use super::scraper::Urgent;
 use super::{
     Demands, Judge, PodTarget, Prometheus, PrometheusSettings, Sample, Scraper, ScraperSettings,
 };
@@ -29,7 +31,7 @@ use crate::kube::{InventorySnapshot, pod_targets};
 use crate::owner::Handle;
 
 /// Longest time between two verdicts.
-const TURN: Duration = Duration::from_secs(2);
+const TURN: Duration = Duration::from_secs(1);
 /// Samples that may wait for the judge.
 const WAITING: usize = 1024;
 
@@ -121,6 +123,8 @@ impl Watcher {
         let (sink, mut samples) = mpsc::channel(WAITING);
         let (targets, wanted) = watch::channel(Arc::new(Vec::new()));
         let (demand, demands) = watch::channel(Demands::default());
+        let (hurry, urgent) = watch::channel(Urgent::default());
+        self.scraper = self.scraper.take().map(|scraper| scraper.hurry(urgent));
         let mut sources = self.start(sink, &wanted, demand, &shutdown);
         let mut ticks = tokio::time::interval(self.turn);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -161,6 +165,7 @@ impl Watcher {
             };
             let known = demands.borrow().clone();
             let said = self.judge.judge(&snapshot.view, &known, self.clock.now());
+            hurry.send_replace(Arc::new(early(&said.correlations)));
             self.verdicts.send_replace(Arc::new(said.correlations));
             let _ = engine.set_external("traffic", said.diagnoses).await;
         }
@@ -216,6 +221,14 @@ impl Watcher {
         }
         targets.into_values().collect()
     }
+}
+
+/// The pods whose path has died and whose counters do not say yet whether builds notice.
+fn early(seen: &[Correlation]) -> BTreeSet<Instance> {
+    seen.iter()
+        .filter(|c| c.verdict == TrafficVerdict::Unknown && c.signs.path == PathSign::Down)
+        .map(|c| c.instance.clone())
+        .collect()
 }
 
 fn settings(

@@ -43,7 +43,7 @@ pub(crate) struct Watching {
     pub(crate) readings: latest::Receiver<InventorySnapshot>,
     pub(crate) kubeconfig: PathBuf,
     _task: JoinSet<()>,
-    _dir: tempfile::TempDir,
+    _dir: Option<tempfile::TempDir>,
 }
 
 /// The configuration with `more` lines under `kubernetes:`.
@@ -67,6 +67,14 @@ impl Watching {
         let dir = tempfile::tempdir().unwrap();
         let kubeconfig = dir.path().join("kubeconfig");
         std::fs::write(&kubeconfig, api.kubeconfig(token)).unwrap();
+        Self {
+            _dir: Some(dir),
+            ..Self::by(kubeconfig, more).await
+        }
+    }
+
+    /// A watch of the server that a kubeconfig names.
+    pub(crate) async fn by(kubeconfig: PathBuf, more: &[&str]) -> Self {
         let config = Arc::new(config(&kubeconfig, more));
         let client = connect(Some(&kubeconfig)).await.unwrap();
         let (out, readings) = latest::channel(InventorySnapshot::default());
@@ -77,7 +85,7 @@ impl Watching {
             readings,
             kubeconfig,
             _task: task,
-            _dir: dir,
+            _dir: None,
         }
     }
 

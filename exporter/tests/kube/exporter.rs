@@ -30,6 +30,7 @@ serve:
   inventory:
     kubernetes:
       pn_cidr: 172.16.0.0/22
+      gateways: none
       kubeconfig: {}
 ",
         kubeconfig.display()

@@ -12,4 +12,5 @@ mod condition;
 mod exporter;
 mod identity;
 mod rights;
+mod scenario;
 mod watching;

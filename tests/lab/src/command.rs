@@ -49,6 +49,17 @@ pub const ALERTMANAGER: Program = Program {
     package: "prometheus-alertmanager",
 };
 
+/// Starts a program with the capabilities of a container.
+pub const CAPSH: Program = Program {
+    name: "capsh",
+    package: "libcap2-bin",
+};
+/// Gives a program a file capability.
+pub const SETCAP: Program = Program {
+    name: "setcap",
+    package: "libcap2-bin",
+};
+
 /// What the network alone needs.
 pub const NETWORK: [Program; 5] = [IP, NFT, SETPRIV, DHCPD, DHCLIENT];
 /// What the whole lab needs.

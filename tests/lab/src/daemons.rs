@@ -13,6 +13,7 @@ use crate::net::Namespace;
 use crate::network::Network;
 use crate::node::MACHINE;
 use crate::process::Processes;
+use crate::rights::Rights;
 use crate::topology::{
     CLUSTER, CONTROL, EXPORTERS, HOST_DEVICE, HOSTS, NODE, NODE_ADDRESS, NODE_DEVICE, PN_CIDR,
     PODS, host_address, host_name, host_vantage, node_vantage,
@@ -63,6 +64,10 @@ pub struct Daemons {
     exporter: Namespace,
     replicas: usize,
     probers: Vec<Prober>,
+    /// Lines of `serve:` that say where the inventory comes from, instead of the file.
+    discovery: Option<String>,
+    /// The rights of every prober; `None` = the lab's own, which are root's.
+    rights: Option<Rights>,
     generation: u32,
     push_to: &'static str,
 }
@@ -97,6 +102,8 @@ impl Daemons {
             exporter: network.exporter.clone(),
             replicas,
             probers,
+            discovery: None,
+            rights: None,
             generation: 0,
             push_to: ALERTMANAGER_ADDRESS,
         };
@@ -106,6 +113,35 @@ impl Daemons {
             daemons.write(&token_file(prober), &token)?;
         }
         Ok(daemons)
+    }
+
+    /// From the next start on, the inventory comes from what `lines` of `serve:` say.
+    pub fn discover_by(&mut self, lines: String) {
+        self.discovery = Some(lines);
+    }
+
+    /// The rights of every prober, from its next start on.
+    pub fn set_rights(&mut self, rights: Option<Rights>) {
+        self.rights = rights;
+    }
+
+    /// One more machine with a prober, from the next start on.
+    pub fn add_prober(&mut self, machine: &str, node: &str, namespace: &Namespace) -> Result<()> {
+        let prober = Prober {
+            vantage: format!("node/{node}"),
+            machine: machine.to_owned(),
+            device: NODE_DEVICE,
+            namespace: namespace.clone(),
+        };
+        let token = format!("lab-token-of-{machine}-{}\n", std::process::id());
+        self.write(&token_file(&prober), &token)?;
+        self.probers.push(prober);
+        Ok(())
+    }
+
+    /// How many exporters there are.
+    pub fn replicas(&self) -> usize {
+        self.replicas
     }
 
     /// The page listener of replica `index`, on the loopback of the monitoring namespace.
@@ -188,7 +224,8 @@ impl Daemons {
         (0..self.replicas).try_for_each(|replica| processes.terminate(&exporter_name(replica)))
     }
 
-    fn start_exporter(&self, processes: &mut Processes, replica: usize) -> Result<()> {
+    /// Starts exporter `replica`, with the state that it had in this generation.
+    pub fn start_exporter(&self, processes: &mut Processes, replica: usize) -> Result<()> {
         let state = self.state_dir(&format!("serve-{replica}"))?;
         let text = self.exporter_config(replica, &state);
         let config = self.write(&format!("serve-{replica}.yaml"), &text)?;
@@ -207,13 +244,14 @@ impl Daemons {
         let state = self.state_dir(&prober.process())?;
         let text = self.prober_config(prober, &state);
         let config = self.write(&format!("{}.yaml", prober.process()), &text)?;
-        let arguments = ["probe", "--config", &config.to_string_lossy()].map(str::to_owned);
-        processes.start(
-            &prober.process(),
-            &prober.namespace,
-            &self.program,
-            &arguments,
-        )?;
+        let (mut program, mut arguments) = (self.program.clone(), Vec::new());
+        if let Some(rights) = self.rights {
+            let token = self.dir.join(token_file(prober));
+            let files = [config.as_path(), token.as_path(), state.as_path()];
+            (program, arguments) = rights.grant(&self.program, &self.dir, &files)?;
+        }
+        arguments.extend(["probe", "--config", &config.to_string_lossy()].map(str::to_owned));
+        processes.start(&prober.process(), &prober.namespace, &program, &arguments)?;
         Ok(())
     }
 
@@ -225,6 +263,46 @@ impl Daemons {
             &prober.namespace,
             PROBER_LISTEN,
         )
+    }
+
+    /// What a prober says of itself.
+    pub fn prober_metrics(&self, prober: &Prober) -> Result<String> {
+        let answer = http::request(
+            &prober.namespace,
+            "GET",
+            PROBER_LISTEN,
+            "/metrics",
+            "",
+            REQUEST_TIMEOUT,
+        )?;
+        Ok(answer.text())
+    }
+
+    /// What is not Ready of the probers that run, in words: a Pod that is not Ready blocks a
+    /// deploy, so no finding may ever make it so.
+    pub fn not_ready(&self, processes: &Processes) -> Vec<String> {
+        let running = |prober: &&Prober| processes.has(&prober.process());
+        let mut wrong = Vec::new();
+        for prober in self.probers.iter().filter(running) {
+            let namespace = &prober.namespace;
+            let asked = http::request(
+                namespace,
+                "GET",
+                PROBER_LISTEN,
+                "/readyz",
+                "",
+                REQUEST_TIMEOUT,
+            );
+            match asked {
+                Ok(answer) if answer.status == 200 => {}
+                Ok(answer) => wrong.push(format!(
+                    "the prober of {} is not ready: {}",
+                    prober.vantage, answer.status
+                )),
+                Err(error) => wrong.push(format!("{}: {error:#}", prober.vantage)),
+            }
+        }
+        wrong
     }
 
     fn wait_ready(
@@ -284,6 +362,11 @@ impl Daemons {
     }
 
     fn exporter_config(&self, replica: usize, state: &Path) -> String {
+        let by_file = format!(
+            "  inventory: {{ file: {}/inventory.yaml }}\n",
+            self.dir.display()
+        );
+        let discovery = self.discovery.as_ref().unwrap_or(&by_file);
         let address = EXPORTERS.get(replica).unwrap_or(&EXPORTERS[0]);
         let (page, dir) = (Self::page(replica), self.dir.display());
         let (push_to, runbooks) = (self.push_to, Self::page(0));
@@ -296,7 +379,7 @@ impl Daemons {
         format!(
             "cluster: {CLUSTER}\nlog: {{ level: info, format: logfmt }}\nserve:\n\
              \x20 listen: {{ ingest: {address}:{INGEST_PORT}, page: {page}, metrics: {address}:{METRICS_PORT} }}\n\
-             \x20 inventory: {{ file: {dir}/inventory.yaml }}\n\
+             {discovery}\
              \x20 tokens:\n{tokens}\
              \x20 alertmanager: {{ urls: [\"http://{push_to}\"], resend: 1m, runbooks: \"http://{runbooks}/runbooks\" }}\n\
              \x20 state_dir: {}\n",
@@ -357,7 +440,8 @@ pub fn check_program(program: &Path) -> Result<()> {
     )
 }
 
-fn exporter_name(replica: usize) -> String {
+/// The name of exporter `replica` among the lab's processes.
+pub fn exporter_name(replica: usize) -> String {
     format!("serve-{replica}")
 }
 

@@ -1,6 +1,8 @@
 //! What each fault must lead to: the fault table of the documentation as data, for the faults
 //! that the lab can make.
 
+pub mod cluster;
+
 use serde::Serialize;
 
 /// What a page must say.
@@ -203,11 +205,19 @@ pub const ROWS: [Row; 18] = [
 /// How many rows at the end of [`ROWS`] `run all` leaves out.
 pub const EXTRA: usize = 8;
 
-/// The row called `name`.
+/// The row called `name`, of these and of those that need a cluster.
 pub fn row(name: &str) -> Option<&'static Row> {
     ROWS.iter()
         .chain(&crate::faults::wire::ROWS)
+        .chain(&cluster::ROWS)
         .find(|row| row.name == name)
+}
+
+impl Row {
+    /// Whether its exporters must read the objects of a cluster.
+    pub fn needs_cluster(&self) -> bool {
+        cluster::ROWS.iter().any(|row| row.name == self.name)
+    }
 }
 
 #[cfg(test)]

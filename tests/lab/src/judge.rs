@@ -67,9 +67,38 @@ pub struct Outcome {
     pub false_pages: usize,
     /// How long a silent scenario was disturbed.
     pub quiet_s: Option<f64>,
+    /// What else the row looked at, in words, with its numbers.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub facts: Vec<String>,
+}
+
+/// What a row looks at beside its page.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Also {
+    /// What was seen.
+    pub facts: Vec<String>,
+    /// What was not as it should be.
+    pub wrong: Vec<String>,
+}
+
+impl Also {
+    /// Notes `what` was seen, and whether it is `right`.
+    pub fn note(&mut self, right: bool, what: String) {
+        if !right {
+            self.wrong.push(what.clone());
+        }
+        self.facts.push(what);
+    }
 }
 
 impl Outcome {
+    /// Takes in what the row looked at beside its page.
+    pub fn add(&mut self, also: Also) {
+        self.facts.extend(also.facts);
+        self.wrong.extend(also.wrong);
+        self.as_expected = self.wrong.is_empty();
+    }
+
     /// Whether the page came within its goal; true where there is none.
     pub fn is_in_time(&self) -> bool {
         match (self.bar_s, self.paged_s) {
@@ -118,9 +147,12 @@ impl fmt::Display for Outcome {
             "; {firing} firing, {resolved} resolved, {} false",
             self.false_pages
         )?;
+        for fact in &self.facts {
+            write!(f, "\n  {fact}")?;
+        }
         self.wrong
             .iter()
-            .try_for_each(|wrong| write!(f, "\n  {wrong}"))
+            .try_for_each(|wrong| write!(f, "\n  WRONG: {wrong}"))
     }
 }
 
@@ -208,6 +240,7 @@ pub(crate) fn judge(lab: &Lab, row: &'static Row, mark: Mark, times: Times) -> R
         notifications,
         false_pages: false_pages.len(),
         quiet_s: times.quiet_s,
+        facts: Vec::new(),
         seen,
     })
 }

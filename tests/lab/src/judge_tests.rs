@@ -137,6 +137,7 @@ fn a_missing_page_is_late_and_silence_is_not() {
         notifications: Notified::default(),
         false_pages: 0,
         quiet_s: None,
+        facts: Vec::new(),
     };
     assert!(outcome(None, None).is_in_time());
     assert!(outcome(Some(2.0), Some(1.9)).is_in_time());

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::cluster::Cluster;
 use crate::command;
 use crate::daemons::{self, Daemons};
 use crate::findings::Watcher;
@@ -17,6 +18,7 @@ use crate::monitoring::Monitoring;
 use crate::net::{self, Namespaces};
 use crate::network::{Network, NetworkOptions};
 use crate::process::{ProcessId, Processes};
+use crate::second;
 use crate::wait;
 
 /// The record's name in the lab's directory.
@@ -49,6 +51,8 @@ pub struct Lab {
     pub findings: Option<Watcher>,
     /// Prometheus, Alertmanager, webhook.
     pub monitoring: Monitoring,
+    /// The cluster whose objects the exporters read; absent while they read a file.
+    pub cluster: Option<Cluster>,
     /// All children.
     pub processes: Processes,
     /// The network.
@@ -63,6 +67,7 @@ pub struct Lab {
     pub states: Option<PathBuf>,
     record: RecordFile,
     namespaces: Namespaces,
+    program: PathBuf,
 }
 
 impl Lab {
@@ -101,6 +106,7 @@ impl Lab {
         let lab = Self {
             findings: None,
             monitoring,
+            cluster: None,
             processes,
             network,
             daemons,
@@ -109,6 +115,7 @@ impl Lab {
             states: None,
             record,
             namespaces,
+            program: options.program.clone(),
         };
         lab.record.update(&lab.processes)?;
         Ok(lab)
@@ -150,6 +157,41 @@ impl Lab {
         let file = dir.join(format!("{name}.json"));
         std::fs::write(&file, serde_json::to_string_pretty(&state)? + "\n")
             .with_context(|| format!("cannot write {}", file.display()))
+    }
+
+    /// From the next start on, the exporters read the objects of a cluster instead of a file.
+    pub fn discover(&mut self) -> Result<()> {
+        if self.cluster.is_none() {
+            let cluster = Cluster::start(
+                &mut self.namespaces,
+                &mut self.processes,
+                &self.network,
+                &self.program,
+            )?;
+            let daemons = self
+                .daemons
+                .as_mut()
+                .context("the lab runs without pnwatch")?;
+            daemons.add_prober(second::MACHINE, second::NODE, &cluster.second)?;
+            self.cluster = Some(cluster);
+        }
+        let lines = self.cluster()?.serve_lines();
+        let daemons = self
+            .daemons
+            .as_mut()
+            .context("the lab runs without pnwatch")?;
+        daemons.discover_by(lines);
+        Ok(())
+    }
+
+    /// The cluster.
+    ///
+    /// # Errors
+    /// The exporters read a file.
+    pub fn cluster(&self) -> Result<&Cluster> {
+        self.cluster
+            .as_ref()
+            .context("the lab has no cluster; run it with --cluster")
     }
 
     /// The watcher of findings.

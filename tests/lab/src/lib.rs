@@ -8,6 +8,7 @@
 //! inside a namespace. Whatever the lab made it removes on drop, so also on an error or a panic;
 //! if it is killed, its children die with it and `pnwatch-lab down` removes the rest.
 
+pub mod cluster;
 pub mod command;
 pub mod daemons;
 pub mod dhcp;
@@ -20,6 +21,7 @@ pub mod http;
 pub mod judge;
 pub mod kernel;
 pub mod lab;
+pub mod load;
 pub mod monitoring;
 pub mod net;
 pub mod network;
@@ -28,7 +30,9 @@ pub mod pages;
 pub mod pairs;
 pub mod process;
 pub mod report;
+pub mod rights;
 pub mod run;
+pub mod second;
 pub mod soak;
 pub mod sockets;
 pub mod stream;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
+use pnwatch_lab::expect::cluster::ROWS as CLUSTER_ROWS;
 use pnwatch_lab::expect::{EXTRA, ROWS, Row, row};
 use pnwatch_lab::judge::Outcome;
 use pnwatch_lab::lab::{self, Lab, LabOptions};
@@ -103,6 +104,9 @@ struct Common {
     /// Keep the directory
     #[arg(long)]
     keep: bool,
+    /// Let the exporters read a cluster's objects instead of a file; rows that need it do so anyway
+    #[arg(long)]
+    cluster: bool,
 }
 
 #[derive(Debug, Args)]
@@ -352,6 +356,9 @@ fn keep_up(up: &Up) -> Result<bool> {
     let dir = Dir::open(&up.common)?;
     let mut lab = build(&up.common, &dir, !up.without_pnwatch)?;
     if !up.without_pnwatch {
+        if up.common.cluster {
+            lab.discover()?;
+        }
         lab.start_daemons()?;
     }
     print!("{}", report::ways_in(&lab, &dir.path));
@@ -450,6 +457,7 @@ fn run_rows(options: &Run, rows: &[&'static Row], dir: &Dir) -> Result<bool> {
     let run_options = RunOptions {
         quiet_for: options.quiet_for,
         fresh: !options.keep_daemons,
+        cluster: options.common.cluster,
     };
     let mut outcomes: Vec<Outcome> = Vec::new();
     for row in rows {
@@ -521,14 +529,22 @@ fn sockets_all(args: &SocketsArgs) -> Result<bool> {
 fn rows(names: &[String]) -> Result<Vec<&'static Row>> {
     let mut rows = Vec::new();
     for name in names {
+        if name == "cluster" {
+            rows.extend(&CLUSTER_ROWS);
+            continue;
+        }
         if name == "all" {
             rows.extend(ROWS.iter().take(ROWS.len() - EXTRA));
             continue;
         }
         rows.push(row(name).with_context(|| {
-            let known: Vec<&str> = ROWS.iter().map(|row| row.name).collect();
+            let known: Vec<&str> = ROWS
+                .iter()
+                .chain(&CLUSTER_ROWS)
+                .map(|row| row.name)
+                .collect();
             format!(
-                "there is no fault {name:?}; there are: all, {}",
+                "there is no fault {name:?}; there are: all, cluster, {}",
                 known.join(", ")
             )
         })?);

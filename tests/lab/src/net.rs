@@ -3,6 +3,7 @@
 //! Names carry the process id (`pl<pid>-node`), so that labs do not meet and nothing foreign is
 //! ever touched. [`Namespaces`] deletes what it created when it is dropped.
 
+use std::fmt::Write as _;
 use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::path::PathBuf;
@@ -14,6 +15,9 @@ use crate::command::{IP, NFT};
 
 /// Where iproute2 keeps named namespaces (ip-netns(8)).
 const NETNS_DIR: &str = "/run/netns";
+
+/// Where files are kept that a namespace has instead of those in `/etc`.
+const NETNS_FILES: &str = "/etc/netns";
 
 /// One named network namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +74,22 @@ impl Namespace {
         let file = File::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
         move_into_link_name_space(file.as_fd(), Some(LinkNameSpaceType::Network))
             .with_context(|| format!("cannot enter the namespace {}", self.name))
+    }
+
+    /// Names that programs started in this namespace from now on resolve; while they run, a
+    /// change reaches them at once. `ip netns exec` puts the file over `/etc/hosts` (ip-netns(8)).
+    pub fn set_hosts(&self, lines: &[(&str, std::net::Ipv4Addr)]) -> Result<()> {
+        let dir = PathBuf::from(NETNS_FILES).join(&self.name);
+        std::fs::create_dir_all(&dir)
+            .with_context(|| format!("cannot create {}", dir.display()))?;
+        let mut text = "127.0.0.1 localhost\n".to_owned();
+        for (name, address) in lines {
+            // Writing to a String cannot fail.
+            let _ = writeln!(text, "{address} {name}");
+        }
+        // In place: what is running sees this file, not this name.
+        let file = dir.join("hosts");
+        std::fs::write(&file, text).with_context(|| format!("cannot write {}", file.display()))
     }
 
     /// Adds a bridge without spanning tree and brings it up.
@@ -165,6 +185,11 @@ impl Drop for Namespaces {
 
 /// Deletes the namespace `name`; one that is gone already is fine.
 pub fn delete(name: &str) -> Result<()> {
+    let files = PathBuf::from(NETNS_FILES).join(name);
+    if files.exists() {
+        std::fs::remove_dir_all(&files)
+            .with_context(|| format!("cannot remove {}", files.display()))?;
+    }
     if !PathBuf::from(NETNS_DIR).join(name).exists() {
         return Ok(());
     }

@@ -126,6 +126,8 @@ impl Processes {
             .arg(program)
             .args(arguments.iter().map(AsRef::as_ref))
             .env("TZ", "UTC")
+            // The machine's: as in two Pods, no two children share a name.
+            .env_remove("HOSTNAME")
             .stdin(Stdio::null())
             .stdout(out.try_clone().context("cannot share the log")?)
             .stderr(out)

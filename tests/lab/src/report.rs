@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::expect::ROWS;
+use crate::expect::{ROWS, cluster};
 use crate::judge::Outcome;
 use crate::lab::Lab;
 use crate::monitoring::{ALERTMANAGER_ADDRESS, PROMETHEUS_ADDRESS};
@@ -12,7 +12,11 @@ use crate::monitoring::{ALERTMANAGER_ADDRESS, PROMETHEUS_ADDRESS};
 /// The table of faults.
 pub fn list() -> String {
     let mut text = String::new();
-    for row in ROWS.iter().chain(&crate::faults::wire::ROWS) {
+    for row in ROWS
+        .iter()
+        .chain(&crate::faults::wire::ROWS)
+        .chain(&cluster::ROWS)
+    {
         let leads_to = row.expected.map_or("silence".to_owned(), |expected| {
             let goal = row
                 .bar_s

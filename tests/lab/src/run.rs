@@ -7,12 +7,12 @@ use jiff::Timestamp;
 
 use crate::expect::{Expected, Row};
 use crate::faults::{self, Fault};
-use crate::judge::{Mark, Outcome, Times, first, judge, seconds_between};
+use crate::judge::{Also, Mark, Outcome, Times, first, judge, seconds_between};
 use crate::lab::Lab;
 use crate::wait;
 
 /// By when a page must have come: three times the slowest goal, and a margin for one without a goal.
-const PAGE_DEADLINE: Duration = Duration::from_secs(30);
+const PAGE_DEADLINE: Duration = Duration::from_secs(45);
 /// As [`PAGE_DEADLINE`] for what is only asked once a minute.
 const SLOW_PAGE_DEADLINE: Duration = Duration::from_secs(100);
 /// Rows whose evidence comes once a minute.
@@ -35,10 +35,15 @@ pub struct RunOptions {
     /// Whether to start exporters and probers with empty state before the run. Without it a
     /// fault that is repeated meets the longer hold-down of a relapse.
     pub fresh: bool,
+    /// Whether exporters read the objects of a cluster instead of a file, whatever the row says.
+    pub cluster: bool,
 }
 
 /// Runs one row, heals it whatever happens, and judges.
 pub fn run(lab: &mut Lab, row: &'static Row, options: RunOptions) -> Result<Outcome> {
+    if options.cluster || row.needs_cluster() {
+        lab.discover().context("the cluster did not come up")?;
+    }
     if options.fresh || lab.findings.is_none() {
         lab.start_daemons()
             .context("pnwatch did not come up healthy")?;
@@ -48,21 +53,26 @@ pub fn run(lab: &mut Lab, row: &'static Row, options: RunOptions) -> Result<Outc
         notifications: lab.monitoring.webhook.count(),
         at: Timestamp::now(),
     };
-    let times = attempt(lab, row, &fault, options, mark);
+    let mut also = Also::default();
+    let times = attempt(lab, row, &fault, options, (mark, &mut also));
+    if let (Ok(_), Some(daemons)) = (&times, &lab.daemons) {
+        also.wrong.extend(daemons.not_ready(&lab.processes));
+    }
     let heal_ordered = Timestamp::now();
     let healed = (fault.heal)(lab).with_context(|| format!("{} cannot be healed", row.name));
     let times = times?;
     healed?;
     settle(lab, row, mark, options)?;
-    judge(
-        lab,
-        row,
-        mark,
-        Times {
-            healed: heal_ordered,
-            ..times
-        },
-    )
+    if let Some(after) = fault.after {
+        after(lab, heal_ordered, &mut also)?;
+    }
+    let times = Times {
+        healed: heal_ordered,
+        ..times
+    };
+    let mut outcome = judge(lab, row, mark, times)?;
+    outcome.add(also);
+    Ok(outcome)
 }
 
 /// From healthy to the point where the fault may be healed.
@@ -71,7 +81,7 @@ fn attempt(
     row: &Row,
     fault: &Fault,
     options: RunOptions,
-    mark: Mark,
+    (mark, also): (Mark, &mut Also),
 ) -> Result<Times> {
     (fault.prepare)(lab).with_context(|| format!("{} cannot be prepared", row.name))?;
     let at = (fault.inject)(lab).with_context(|| format!("{} cannot be injected", row.name))?;
@@ -88,6 +98,9 @@ fn attempt(
         }
         times.quiet_s = Some(seconds_between(at, Timestamp::now()));
         lab.write_state(row.name)?;
+        if let Some(look) = fault.also {
+            look(lab, at, also)?;
+        }
         return Ok(times);
     };
     // A page that does not come is a result, not an error of the lab.
@@ -101,6 +114,9 @@ fn attempt(
         let arrived = lab.monitoring.webhook.since(mark.notifications);
         Ok(first(&arrived, &expected, "firing").map(|_| ()))
     })?;
+    if let Some(look) = fault.also {
+        look(lab, at, also)?;
+    }
     if paged.is_some()
         && let Some(sharpen) = fault.sharpen
     {

@@ -1,9 +1,11 @@
 //! Faults that really happen: each is injected, told its time by the kernel, and healed.
 
 mod bandwidth;
+mod cluster;
 mod node;
 mod path;
 mod quiet;
+mod traffic;
 pub mod wire;
 
 use std::time::Duration;
@@ -11,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 use jiff::Timestamp;
 
+use crate::judge::Also;
 use crate::kernel::Change;
 use crate::lab::Lab;
 
@@ -28,15 +31,24 @@ pub struct Fault {
     pub disturb: Option<fn(&mut Lab, Duration) -> Result<()>>,
     /// Brings back evidence that was missing.
     pub sharpen: Option<fn(&mut Lab) -> Result<()>>,
+    /// Looks at what else the fault must lead to, after its page; gets the time of the fault.
+    pub also: Option<Look>,
+    /// Looks at what must be well again, after everything has settled; gets the time of healing.
+    pub after: Option<Look>,
     /// Undoes everything.
     pub heal: fn(&mut Lab) -> Result<()>,
 }
+
+/// A look at more than the page.
+pub type Look = fn(&mut Lab, Timestamp, &mut Also) -> Result<()>;
 
 const NONE: Fault = Fault {
     prepare: nothing,
     inject: now,
     disturb: None,
     sharpen: None,
+    also: None,
+    after: None,
     heal: nothing,
 };
 
@@ -133,8 +145,13 @@ pub fn fault(name: &str) -> Result<Fault> {
             disturb: Some(quiet::rolling_restart),
             ..NONE
         },
-        other if wire::fault(other).is_some() => wire::fault(other).unwrap_or(NONE),
-        other => bail!("the lab cannot make {other:?}; pnwatch-lab list names what it can"),
+        other => match wire::fault(other)
+            .or_else(|| cluster::fault(other))
+            .or_else(|| traffic::fault(other))
+        {
+            Some(fault) => fault,
+            None => bail!("the lab cannot make {other:?}; pnwatch-lab list names what it can"),
+        },
     })
 }
 
@@ -167,7 +184,11 @@ mod tests {
 
     #[test]
     fn every_row_can_be_made_and_silence_is_disturbed() {
-        for row in ROWS.iter().chain(&super::wire::ROWS) {
+        for row in ROWS
+            .iter()
+            .chain(&super::wire::ROWS)
+            .chain(&crate::expect::cluster::ROWS)
+        {
             let fault = fault(row.name).unwrap();
             assert!(
                 fault.disturb.is_none() || row.expected.is_none(),

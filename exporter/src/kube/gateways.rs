@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::stream::{self, StreamExt as _};
+use futures_util::future::join_all;
 use pnwatch_core::kube::Gateway;
 use pnwatch_core::kube::gateway::{Gateways, Look};
 use pnwatch_edge::clock::SharedClock;
@@ -69,14 +69,12 @@ impl Looker {
             ticks.tick().await;
             let gateways = readings.borrow_and_update().gateways.clone();
             all.keep(&gateways);
-            let looker = &self;
-            let looks = gateways.iter().map(|gateway| async move {
-                let at = looker.clock.now().tick;
-                (gateway, looker.look(gateway).await, at)
-            });
-            let mut looks = stream::iter(looks).buffer_unordered(CONCURRENT);
-            while let Some((gateway, look, at)) = looks.next().await {
-                all.take(gateway, &look, at);
+            for some in gateways.chunks(CONCURRENT) {
+                let at = self.clock.now().tick;
+                let looks: Vec<_> = some.iter().map(|gateway| self.look(gateway)).collect();
+                for (gateway, look) in some.iter().zip(join_all(looks).await) {
+                    all.take(gateway, &look, at);
+                }
             }
             // An engine that has no room now is told at the next look.
             let told = all.diagnoses(self.clock.now());

@@ -32,6 +32,8 @@ const CALM: Duration = Duration::from_secs(4);
 /// How long all paths may take to be up after the daemons are ready.
 const SETTLE_DEADLINE: Duration = Duration::from_secs(45);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// A setting that no version knows.
+pub const NEWER_KEY: &str = "key_of_a_newer_chart";
 
 /// One prober: where it runs and what it is called.
 #[derive(Debug, Clone)]
@@ -392,6 +394,8 @@ impl Daemons {
             vantage, device, ..
         } = prober;
         let (dir, token) = (self.dir.display(), token_file(prober));
+        // Under the chart's rights also with a value of a newer chart, which is no reason to stop.
+        let newer = self.rights.map_or(String::new(), |_| format!("  {NEWER_KEY}: 1\n"));
         let mut exporters = String::new();
         for address in EXPORTERS.iter().take(self.replicas) {
             let _ = writeln!(
@@ -403,7 +407,7 @@ impl Daemons {
             "cluster: {CLUSTER}\nlog: {{ level: info, format: logfmt }}\nprobe:\n\
              \x20 vantage: {vantage}\n  interface: {device}\n  pn_cidr: {PN_CIDR}\n\
              \x20 exporters:\n{exporters}\
-             \x20 state_dir: {}\n  control: [\"{CONTROL}\"]\n  listen: {PROBER_LISTEN}\n",
+             \x20 state_dir: {}\n  control: [\"{CONTROL}\"]\n  listen: {PROBER_LISTEN}\n{newer}",
             state.display()
         )
     }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::{Fault, NONE, node};
 use crate::cluster::{Cluster, GATEWAY};
-use crate::daemons::exporter_name;
+use crate::daemons::{NEWER_KEY, exporter_name};
 use crate::judge::{Also, seconds_between};
 use crate::lab::Lab;
 use crate::rights::Rights;
@@ -246,6 +246,13 @@ fn arp_is_there(lab: &mut Lab, _: Timestamp, also: &mut Also) -> Result<()> {
     let (able, all) = with_arp(lab)?;
     // The node without its device cannot send any, whatever its rights.
     also.note(able + 1 >= all, format!("{able} of {all} probers send ARP"));
+    // A value of a newer chart is named, and nothing stops for it.
+    let daemons = lab.daemons.as_ref().context("no pnwatch")?;
+    for prober in daemons.probers() {
+        let log = std::fs::read_to_string(lab.processes.log(&prober.process()))?;
+        let named = log.lines().any(|line| line.contains(NEWER_KEY));
+        also.note(named, format!("{} warns of {NEWER_KEY}: {named}", prober.vantage));
+    }
     Ok(())
 }
 

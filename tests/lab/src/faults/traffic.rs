@@ -20,6 +20,8 @@ use crate::topology::{
 };
 use crate::wait;
 
+/// Where the loads of the pods elsewhere begin, in the order in which loads are started.
+const FIRST_FAR_LOAD: usize = 3;
 /// Builds of the first account, a second.
 const BUILDS: u32 = 20;
 /// Builds of each other pod, a second.
@@ -64,7 +66,7 @@ pub(super) fn fault(name: &str) -> Option<Fault> {
         "single-node-jobs" => Fault {
             prepare: single_node_flows_with_jobs,
             inject: drop_node,
-            also: Some(both_are_judged),
+            also: Some(jobs_are_judged),
             heal: end_single,
             ..NONE
         },
@@ -207,26 +209,27 @@ fn hosts_fall_silent(lab: &mut Lab) -> Result<()> {
     })
 }
 
-/// One cache node alone; of its accounts one is busy elsewhere too.
-fn single_node_flows(lab: &mut Lab) -> Result<()> {
+/// One cache node alone; pods elsewhere are those of `accounts`, with builds.
+fn one_node_flows(lab: &mut Lab, accounts: &[&str]) -> Result<()> {
     lab.cluster()?.without_second()?;
     start_builds(lab)?;
     let cluster = lab.cluster.as_mut().context("no cluster")?;
-    // Nobody on the node that is gone, and no build of the second account in another region.
-    cluster.loads.remove(4);
-    cluster.loads.remove(2);
-    for pod in second::FAR
-        .iter()
-        .filter(|pod| pod.account == PODS[1].account)
-    {
-        cluster.api().delete(
-            "pods",
-            objects::KURA_NAMESPACE,
-            &format!("{}-0", pod.instance),
-        );
+    // In the order of their starts: the last first, so that the places stay right.
+    for (place, pod) in second::FAR.iter().enumerate().rev() {
+        if !accounts.contains(&pod.account) {
+            cluster.loads.remove(FIRST_FAR_LOAD + place);
+            let name = format!("{}-0", pod.instance);
+            cluster.api().delete("pods", objects::KURA_NAMESPACE, &name);
+        }
     }
+    cluster.loads.remove(FIRST_FAR_LOAD - 1);
     all_flow(lab, &PODS)?;
     hosts_fall_silent(lab)
+}
+
+/// The first account is busy elsewhere too.
+fn single_node_flows(lab: &mut Lab) -> Result<()> {
+    one_node_flows(lab, &[PODS[0].account])
 }
 
 /// All that comes by the PN is dropped, for every pod.
@@ -239,36 +242,40 @@ fn drop_node(lab: &mut Lab) -> Result<Timestamp> {
     Ok(ordered)
 }
 
-/// By builds elsewhere, or not at all: silence without a witness is unknown, never idle.
-fn single_node_is_judged(lab: &mut Lab, fault: Timestamp, also: &mut Also) -> Result<()> {
-    hole_of(lab, (fault, TWO_WINDOWS), also)?;
-    // As long again: nothing turns `unknown` into `idle` by waiting.
+/// What is said of a pod while time passes.
+fn said_of(lab: &Lab, instance: &str) -> Result<BTreeSet<String>> {
     let mut said = BTreeSet::new();
     let end = Instant::now() + PHASE;
     while Instant::now() < end {
-        said.insert(sight(lab, PODS[1].instance)?.verdict);
+        said.insert(sight(lab, instance)?.verdict);
         wait::pass(Duration::from_millis(500))?;
     }
+    Ok(said)
+}
+
+/// The first account by its builds elsewhere; the second, which has none, is never called idle.
+fn single_node_is_judged(lab: &mut Lab, fault: Timestamp, also: &mut Also) -> Result<()> {
+    hole_of(lab, (fault, TWO_WINDOWS), also)?;
+    let said = said_of(lab, PODS[1].instance)?;
     also.note(
-        said.iter().all(|verdict| verdict == "unknown"),
-        format!("without builds elsewhere and without known demand: {said:?}"),
+        said.iter().all(|verdict| ["unknown", "blackhole"].contains(&verdict.as_str())),
+        format!("the account without builds elsewhere: {said:?}"),
     );
     Ok(())
 }
 
-/// The same with a real Prometheus that knows of four jobs of the second account.
+/// No pod anywhere else, and a real Prometheus that knows of four jobs of the second account.
 fn single_node_flows_with_jobs(lab: &mut Lab) -> Result<()> {
     lab.cluster.as_mut().context("no cluster")?.demand = Some(FOUR_JOBS);
     lab.discover()?;
     lab.start_daemons()?;
-    single_node_flows(lab)
+    one_node_flows(lab, &[])
 }
 
-/// Both accounts are told: one by its builds elsewhere, the other by its jobs.
-fn both_are_judged(lab: &mut Lab, fault: Timestamp, also: &mut Also) -> Result<()> {
-    hole_of(lab, (fault, TWO_WINDOWS), also)?;
+/// The second account by its jobs; of the first nothing is known, and that is said.
+fn jobs_are_judged(lab: &mut Lab, fault: Timestamp, also: &mut Also) -> Result<()> {
     let mut last = sight(lab, PODS[1].instance)?;
-    wait::polled(TWO_WINDOWS, || {
+    wait::polled(TWO_WINDOWS * 3, || {
         last = sight(lab, PODS[1].instance)?;
         Ok((last.verdict == "blackhole").then_some(()))
     })?;
@@ -276,10 +283,12 @@ fn both_are_judged(lab: &mut Lab, fault: Timestamp, also: &mut Also) -> Result<(
     let right = last.verdict == "blackhole" && last.evidence.contains("4 jobs running");
     also.note(
         right && took <= TWO_WINDOWS.as_secs_f64(),
-        format!(
-            "with jobs known: {} after {took:.1} s: {}",
-            last.verdict, last.evidence
-        ),
+        format!("with jobs known: {} after {took:.1} s: {}", last.verdict, last.evidence),
+    );
+    let said = said_of(lab, PODS[0].instance)?;
+    also.note(
+        said.iter().all(|verdict| verdict == "unknown"),
+        format!("without jobs or pods elsewhere: {said:?}"),
     );
     Ok(())
 }

@@ -395,7 +395,9 @@ impl Daemons {
         } = prober;
         let (dir, token) = (self.dir.display(), token_file(prober));
         // Under the chart's rights also with a value of a newer chart, which is no reason to stop.
-        let newer = self.rights.map_or(String::new(), |_| format!("  {NEWER_KEY}: 1\n"));
+        let newer = self
+            .rights
+            .map_or(String::new(), |_| format!("  {NEWER_KEY}: 1\n"));
         let mut exporters = String::new();
         for address in EXPORTERS.iter().take(self.replicas) {
             let _ = writeln!(

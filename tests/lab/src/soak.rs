@@ -125,6 +125,7 @@ pub fn soak(
     let options = RunOptions {
         quiet_for: DISTURB,
         fresh: false,
+        cluster: false,
     };
     wait::pass(Duration::from_secs(5))?;
     weigh(lab, began, &mut held);

@@ -251,7 +251,10 @@ fn arp_is_there(lab: &mut Lab, _: Timestamp, also: &mut Also) -> Result<()> {
     for prober in daemons.probers() {
         let log = std::fs::read_to_string(lab.processes.log(&prober.process()))?;
         let named = log.lines().any(|line| line.contains(NEWER_KEY));
-        also.note(named, format!("{} warns of {NEWER_KEY}: {named}", prober.vantage));
+        also.note(
+            named,
+            format!("{} warns of {NEWER_KEY}: {named}", prober.vantage),
+        );
     }
     Ok(())
 }

@@ -258,7 +258,8 @@ fn single_node_is_judged(lab: &mut Lab, fault: Timestamp, also: &mut Also) -> Re
     hole_of(lab, (fault, TWO_WINDOWS), also)?;
     let said = said_of(lab, PODS[1].instance)?;
     also.note(
-        said.iter().all(|verdict| ["unknown", "blackhole"].contains(&verdict.as_str())),
+        said.iter()
+            .all(|verdict| ["unknown", "blackhole"].contains(&verdict.as_str())),
         format!("the account without builds elsewhere: {said:?}"),
     );
     Ok(())
@@ -283,7 +284,10 @@ fn jobs_are_judged(lab: &mut Lab, fault: Timestamp, also: &mut Also) -> Result<(
     let right = last.verdict == "blackhole" && last.evidence.contains("4 jobs running");
     also.note(
         right && took <= TWO_WINDOWS.as_secs_f64(),
-        format!("with jobs known: {} after {took:.1} s: {}", last.verdict, last.evidence),
+        format!(
+            "with jobs known: {} after {took:.1} s: {}",
+            last.verdict, last.evidence
+        ),
     );
     let said = said_of(lab, PODS[0].instance)?;
     also.note(

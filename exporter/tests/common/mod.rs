@@ -93,6 +93,7 @@ impl Setup {
                 readers: Vec::new(),
                 alertmanager: None,
                 state_dir: None,
+                sparse: pnwatch_core::assign::Sparse::default(),
                 pace: Pace::default(),
                 traffic: Traffic::default(),
                 bandwidth: Bandwidth::default(),

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pnwatch_core::assign::Sparse;
 use pnwatch_core::finding::Transition;
 use pnwatch_core::inventory::{AccountTarget, ExpectedVantage, InventoryFile, NodeTarget};
 use pnwatch_core::link::Cidr;
@@ -224,6 +225,7 @@ fn serve(port: u16, inventory: PathBuf, token: &std::path::Path, host: &Vantage)
         readers: Vec::new(),
         alertmanager: None,
         state_dir: None,
+        sparse: Sparse::default(),
         pace: Pace::default(),
         traffic: Traffic::default(),
         bandwidth: Bandwidth::default(),

@@ -151,11 +151,6 @@ impl Daemons {
         format!("127.0.0.1:{}", 9761 + 10 * index)
     }
 
-    /// How many exporters there are.
-    pub fn replicas(&self) -> usize {
-        self.replicas
-    }
-
     /// Whether exporters that start from now on reach Alertmanager.
     pub fn set_push(&mut self, reaches: bool) {
         self.push_to = if reaches {

@@ -10,6 +10,8 @@ use std::process::Command;
 const UNSAFE_FILES: &[&str] = &[
     "prober/src/engine/poller.rs",
     "prober/src/engine/socket.rs",
+    "prober/src/mac/live/packets.rs",
+    "prober/src/mac/live/socket.rs",
     "prober/src/witness/ring.rs",
     "prober/tests/allocations.rs",
 ];

@@ -57,18 +57,12 @@ pub struct Usage {
 }
 
 impl Usage {
-    /// Reads it from the kernel (`proc_pid_status(5)`, `CLOCK_PROCESS_CPUTIME_ID`).
+    /// Reads it from the kernel (memory by [`crate::os`], `CLOCK_PROCESS_CPUTIME_ID`).
     pub fn read() -> Self {
-        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-        let kib: u64 = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .and_then(|rest| rest.split_whitespace().next()?.parse().ok())
-            .unwrap_or(0);
         let cpu = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
         let seconds = Duration::from_secs(cpu.tv_sec.try_into().unwrap_or(0));
         Self {
-            rss_bytes: kib.saturating_mul(1024),
+            rss_bytes: crate::os::resident_bytes(),
             cpu: seconds + Duration::from_nanos(cpu.tv_nsec.try_into().unwrap_or(0)),
         }
     }

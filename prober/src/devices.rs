@@ -1,12 +1,13 @@
 //! Byte counters of network devices, once a second, with the peaks of trailing windows.
 //!
 //! A ten-second burst vanishes in a scrape every 30 s and a `rate[5m]`; a one-second maximum
-//! does not. [`Peaks`] is pure; [`read`] takes sysfs' word (sysfs-class-net-statistics).
+//! does not. [`Peaks`] is pure; the counters come from [`crate::os`].
+
+#[cfg(target_os = "linux")]
+pub mod sysfs;
 
 use core::time::Duration;
 use std::collections::VecDeque;
-use std::fs;
-use std::path::Path;
 
 use pnwatch_core::bandwidth::Detector;
 use pnwatch_core::time::Tick;
@@ -14,6 +15,9 @@ use pnwatch_core::wire::{DeviceReport, Peak};
 
 /// The trailing windows in seconds.
 pub const WINDOWS: [u32; 3] = [15, 30, 60];
+
+/// How often the default route is looked up.
+const ROUTE_EVERY: Duration = Duration::from_secs(10);
 
 /// The counters of one device at one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,45 +90,19 @@ impl Peaks {
     }
 }
 
-/// The counters of `device` without peaks; `None` while it does not exist.
-pub fn read(device: &str, plane: &str) -> Option<DeviceReport> {
-    let base = Path::new("/sys/class/net").join(device);
-    let number = |name: &str| {
-        let text = fs::read_to_string(base.join("statistics").join(name)).ok()?;
-        text.trim().parse::<u64>().ok()
-    };
-    // Virtual devices say -1, or nothing while the link is down.
-    let megabits = fs::read_to_string(base.join("speed")).ok();
-    let megabits = megabits.and_then(|text| text.trim().parse::<u64>().ok());
-    Some(DeviceReport {
-        device: device.to_owned(),
-        plane: plane.to_owned(),
-        receive_bytes: number("rx_bytes")?,
-        transmit_bytes: number("tx_bytes")?,
-        receive_drops: number("rx_dropped").unwrap_or(0),
-        transmit_drops: number("tx_dropped").unwrap_or(0),
-        speed_bps: megabits
-            .filter(|m| *m > 0 && *m < 1_000_000)
-            .map(|m| m * 1_000_000),
-        transmit_plateau: None,
-        receive_plateau: None,
-        peaks: Vec::new(),
-    })
-}
-
-/// The device of the default route, which carries everything but the PN (`proc_pid_net(5)`).
-pub fn default_route_device() -> Option<String> {
-    parse_default_route(&fs::read_to_string("/proc/net/route").ok()?)
-}
-
-fn parse_default_route(table: &str) -> Option<String> {
-    table.lines().skip(1).take(10_000).find_map(|line| {
-        let mut fields = line.split_whitespace();
-        let device = fields.next()?;
-        let destination = fields.next()?;
-        let mask = fields.nth(5)?;
-        (destination == "00000000" && mask == "00000000").then(|| device.to_owned())
-    })
+/// The counters of one device as the system gives them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct DeviceCounters {
+    /// Bytes received since the device exists.
+    pub receive: u64,
+    /// Bytes sent since the device exists.
+    pub transmit: u64,
+    /// Packets dropped on receive.
+    pub receive_drops: u64,
+    /// Packets dropped on transmit.
+    pub transmit_drops: u64,
+    /// Link speed in bits per second, where the driver tells.
+    pub speed_bps: Option<u64>,
 }
 
 /// The devices of one vantage, sampled by [`Devices::sample`] once a second.
@@ -133,6 +111,8 @@ pub struct Devices {
     pn: String,
     pn_peaks: Peaks,
     public: Option<(String, Peaks)>,
+    /// When the default route was last looked up.
+    looked: Option<Tick>,
 }
 
 impl Devices {
@@ -142,6 +122,7 @@ impl Devices {
             pn: pn.to_owned(),
             pn_peaks: Peaks::default(),
             public: None,
+            looked: None,
         }
     }
 
@@ -149,9 +130,13 @@ impl Devices {
     pub fn sample(&mut self, now: Tick) -> Vec<DeviceReport> {
         let mut reports = Vec::new();
         reports.extend(observed(&self.pn, "pn", &mut self.pn_peaks, now));
-        let device = default_route_device().filter(|device| *device != self.pn);
-        if self.public.as_ref().map(|(name, _)| name) != device.as_ref() {
-            self.public = device.map(|name| (name, Peaks::default()));
+        // It moves with a cable or a VPN, and asking is a command on some systems.
+        if self.looked.is_none_or(|at| now.since(at) >= ROUTE_EVERY) {
+            self.looked = Some(now);
+            let device = crate::os::default_route_device().filter(|device| *device != self.pn);
+            if self.public.as_ref().map(|(name, _)| name) != device.as_ref() {
+                self.public = device.map(|name| (name, Peaks::default()));
+            }
         }
         if let Some((name, peaks)) = &mut self.public {
             reports.extend(observed(name, "public", peaks, now));
@@ -161,16 +146,24 @@ impl Devices {
 }
 
 fn observed(device: &str, plane: &str, peaks: &mut Peaks, now: Tick) -> Option<DeviceReport> {
-    let mut report = read(device, plane)?;
+    let counters = crate::os::device_counters(device)?;
     peaks.observe(Sample {
         at: now,
-        receive: report.receive_bytes,
-        transmit: report.transmit_bytes,
+        receive: counters.receive,
+        transmit: counters.transmit,
     });
-    report.peaks = peaks.peaks(now);
-    report.transmit_plateau = peaks.sent.plateau(now);
-    report.receive_plateau = peaks.received.plateau(now);
-    Some(report)
+    Some(DeviceReport {
+        device: device.to_owned(),
+        plane: plane.to_owned(),
+        receive_bytes: counters.receive,
+        transmit_bytes: counters.transmit,
+        receive_drops: counters.receive_drops,
+        transmit_drops: counters.transmit_drops,
+        speed_bps: counters.speed_bps,
+        transmit_plateau: peaks.sent.plateau(now),
+        receive_plateau: peaks.received.plateau(now),
+        peaks: peaks.peaks(now),
+    })
 }
 
 #[cfg(test)]
@@ -208,23 +201,5 @@ mod tests {
             peaks.observe(sample(second, total));
         }
         assert_eq!(peaks.peaks(Tick::from_millis(3000))[0].receive, 20);
-    }
-
-    #[test]
-    fn the_default_route_is_found_or_not() {
-        let table = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\n\
-            pn0\t000010AC\t00000000\t0001\t0\t0\t0\t00FCFFFF\t0\t0\t0\n\
-            eth0\t00000000\t0101A8C0\t0003\t0\t0\t0\t00000000\t0\t0\t0\n";
-        assert_eq!(parse_default_route(table).as_deref(), Some("eth0"));
-        for table in ["", "Iface\n", "x\ny z\n", "a\n\n\n"] {
-            assert_eq!(parse_default_route(table), None);
-        }
-    }
-
-    #[test]
-    fn loopback_has_counters() {
-        let report = read("lo", "pn").unwrap();
-        assert_eq!((report.device.as_str(), report.speed_bps), ("lo", None));
-        assert_eq!(read("no-such-device", "pn"), None);
     }
 }

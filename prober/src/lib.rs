@@ -14,9 +14,12 @@ pub mod exporters;
 pub mod handed;
 pub mod link;
 pub mod listener;
+pub mod mac;
 pub mod once;
+pub mod os;
 pub mod outbox;
 pub mod plans;
+pub mod preflight;
 pub mod rounds;
 #[cfg(test)]
 mod samples;
@@ -128,7 +131,7 @@ pub async fn run_with(
     let (mut agent, target) =
         Agent::new(settings.clone(), clock.clone(), rounds, transports, status);
     agent.set_fallback(fallback);
-    tasks.spawn(link::netlink::follow(
+    tasks.spawn(os::follow(
         settings.interface.clone(),
         settings.pn_cidr,
         target,
@@ -138,7 +141,7 @@ pub async fn run_with(
     let (witness_tell, witness) = watch::channel(None);
     // A VM sees its host's translation only, and holds no privilege.
     if !matches!(settings.vantage, Vantage::Vm(..)) {
-        tasks.spawn(witness::follow(leg.clone(), clock.clone(), witness_tell));
+        tasks.spawn(os::follow_witness(leg.clone(), clock.clone(), witness_tell));
     }
     let (devices_tell, devices) = watch::channel(Vec::new());
     tasks.spawn(sample_devices(
@@ -181,6 +184,16 @@ async fn sample_devices(
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         every.tick().await;
-        tell.send_replace(devices.sample(clock.now().tick));
+        let now = clock.now().tick;
+        // Files, or a command: not on the threads that the checks run on.
+        let sampled = tokio::task::spawn_blocking(move || {
+            let reports = devices.sample(now);
+            (devices, reports)
+        });
+        let Ok((again, reports)) = sampled.await else {
+            return;
+        };
+        devices = again;
+        tell.send_replace(reports);
     }
 }

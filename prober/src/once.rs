@@ -317,7 +317,7 @@ fn refused(error: &io::Error, after: Duration) -> Outcome {
         _ => Outcome::Unreached(cause::handshake(&cause::Failure {
             errno,
             after,
-            retransmits: 0,
+            retransmits: Some(0),
             queued: None,
             source: None,
         })),

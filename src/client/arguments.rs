@@ -61,6 +61,10 @@ pub(super) struct CheckArguments {
     /// Print a complete commented configuration
     #[arg(long, conflicts_with = "config")]
     pub(super) print_default: bool,
+    /// Look at this machine besides: PN device, lease, route, packet filter, exporters
+    #[cfg(feature = "prober")]
+    #[arg(long, requires = "config")]
+    pub(super) host: bool,
 }
 
 /// Reads the command line; `None` = it asked for help or the version, which was printed.

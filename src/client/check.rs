@@ -1,4 +1,4 @@
-//! `pnwatch check`: the configuration, strictly.
+//! `pnwatch check`: the configuration, strictly; with `--host` this machine besides.
 
 use std::io::Write as _;
 
@@ -14,7 +14,12 @@ pub(super) fn run(arguments: &CheckArguments) -> Result<(), Failure> {
     };
     let problems = config::check(path).map_err(|error| Failure::from_config(&error))?;
     if problems.is_empty() {
-        return print(&format!("{}: good\n", path.display()));
+        print(&format!("{}: good\n", path.display()))?;
+        #[cfg(feature = "prober")]
+        if arguments.host {
+            return super::daemon::preflight(path, print);
+        }
+        return Ok(());
     }
     let code = if problems.iter().all(|problem| problem.unreadable) {
         code::NO_INPUT

@@ -27,6 +27,34 @@ pub(super) fn probe(path: &Path) -> Result<(), Failure> {
     })
 }
 
+/// Says how ready this machine is to be the vantage that the file names.
+#[cfg(feature = "prober")]
+pub(super) fn preflight(
+    path: &Path,
+    print: impl Fn(&str) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    use pnwatch_prober::preflight::{self, Standing};
+
+    let config = config::load(path).map_err(|error| Failure::from_config(&error))?;
+    let Some(probe) = &config.config.probe else {
+        return Err(missing(path, "probe"));
+    };
+    let clock = SystemClock::shared();
+    let items = runtime(1)?.block_on(preflight::run(probe, clock));
+    for item in &items {
+        let word = item.standing.word();
+        print(&format!("{word}  {:<8}  {}\n", item.what, item.said))?;
+    }
+    let bad = items.iter().filter(|item| item.standing == Standing::Bad);
+    match bad.count() {
+        0 => Ok(()),
+        count => Err(Failure::new(
+            code::UNAVAILABLE,
+            format!("{count} of {} checks failed", items.len()),
+        )),
+    }
+}
+
 /// Runs the exporter, and a prober beside it if the file has one, until told to stop.
 #[cfg(feature = "exporter")]
 pub(super) fn serve(path: &Path) -> Result<(), Failure> {

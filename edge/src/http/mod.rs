@@ -271,7 +271,19 @@ impl Client {
     }
 }
 
+/// The system's certificate authorities: macOS keeps those that come with it in a file as well
+/// (authorities added to a keychain are not in it: name those by `ca_file`). Reading the
+/// keychain would link frameworks that only Apple's own SDK has.
+#[cfg(target_os = "macos")]
+fn system_tls() -> Result<rustls::ClientConfig, ClientError> {
+    let file = std::path::Path::new("/etc/ssl/cert.pem");
+    let authorities =
+        tls::read_authorities(file).unwrap_or_else(|_| rustls::RootCertStore::empty());
+    Ok(tls::client_config(authorities)?)
+}
+
 /// The system's certificate authorities. Without any, http:// still works and https:// says so.
+#[cfg(not(target_os = "macos"))]
 fn system_tls() -> Result<rustls::ClientConfig, ClientError> {
     use hyper_rustls::ConfigBuilderExt as _;
     let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());

@@ -18,17 +18,18 @@ use pnwatch_core::link::Mac;
 use pnwatch_core::outcome::{Blind, Cause, Layer, Outcome};
 use pnwatch_core::schedule::CheckId;
 use pnwatch_core::time::{Now, Tick, Timestamp};
-use socket2::Socket;
 
 use super::frame::{self, FRAME, Reply};
-use super::socket::{open_arp, receive_stamped};
 use super::{Seen, What, cause};
 use crate::link::Leg;
+use crate::os::Packets;
 
 /// Frames taken per wake-up; the rest waits for the next one.
 const ROUND: usize = 1024;
 /// Addresses that are remembered: a plan has at most 50,000 nodes and as many neighbours.
 const MOST_ASKED: usize = 120_000;
+/// Bytes of a frame that are looked at: ARP over Ethernet has 42, and a tag at most 4 more.
+const HEARD: usize = 64;
 /// How long a refusal to open the socket is believed.
 const RETRY: Duration = Duration::from_secs(30);
 
@@ -61,7 +62,7 @@ const ECHOES: usize = 256;
 pub struct ArpSocket {
     deadline: Duration,
     leg: Leg,
-    socket: Option<(u32, Socket)>,
+    socket: Option<(u32, Packets)>,
     refused: Option<(Tick, Blind)>,
     available: Option<bool>,
     /// Unanswered requests, oldest first: all have the same deadline.
@@ -77,6 +78,8 @@ pub struct ArpSocket {
     /// Addresses that two machines answer for, and how many clean broadcasts are still owed.
     conflicts: BTreeMap<Ipv4Addr, u8>,
     next_number: u64,
+    /// Kept for its memory.
+    frames: Vec<([u8; HEARD], usize, Option<Timestamp>)>,
 }
 
 impl ArpSocket {
@@ -95,6 +98,7 @@ impl ArpSocket {
             echoes: VecDeque::new(),
             conflicts: BTreeMap::new(),
             next_number: 0,
+            frames: Vec::new(),
         }
     }
 
@@ -122,7 +126,7 @@ impl ArpSocket {
         id: CheckId,
         target: Ipv4Addr,
         now: Now,
-        watch: impl Fn(&Socket) -> io::Result<()>,
+        watch: impl Fn(&Packets) -> io::Result<()>,
     ) -> Option<Seen> {
         let end = |outcome| Some(Seen::plain(id, now.tick, Layer::Arp, outcome));
         if self.leg.index.is_some() && !self.leg.arp {
@@ -171,7 +175,7 @@ impl ArpSocket {
         None
     }
 
-    fn open(&mut self, now: Tick, watch: impl Fn(&Socket) -> io::Result<()>) -> Result<(), Blind> {
+    fn open(&mut self, now: Tick, watch: impl Fn(&Packets) -> io::Result<()>) -> Result<(), Blind> {
         if self.socket.is_some() {
             return Ok(());
         }
@@ -181,9 +185,9 @@ impl ArpSocket {
             return Err(blind);
         }
         let index = self.leg.index.ok_or(Blind::NoDevice)?;
-        let opened = open_arp(index).and_then(|socket| {
-            watch(&socket)?;
-            Ok(socket)
+        let opened = Packets::open(&self.leg, index).and_then(|packets| {
+            watch(&packets)?;
+            Ok(packets)
         });
         match opened {
             Ok(socket) => {
@@ -209,26 +213,39 @@ impl ArpSocket {
     }
 
     /// Takes every reply that the kernel holds.
-    pub fn collect(&mut self, now: Now, seen: &mut Vec<Seen>) {
-        let mut buffer = [0u8; 128];
+    pub fn collect(
+        &mut self,
+        now: Now,
+        seen: &mut Vec<Seen>,
+        mut heard: impl FnMut(Ipv4Addr, Tick),
+    ) {
+        let mut frames = core::mem::take(&mut self.frames);
         for _ in 0..ROUND {
-            let Some((_, socket)) = &self.socket else {
-                return;
+            let Some((_, packets)) = &mut self.socket else {
+                break;
             };
-            match receive_stamped(socket, &mut buffer) {
-                Ok((length, stamp)) => {
-                    let bytes = buffer.get(..length).unwrap_or_default();
-                    self.overhear(bytes);
-                    if let Some(reply) = frame::reply(bytes) {
-                        self.echoed(reply, stamp, now);
-                        self.answered(reply, stamp, now, seen);
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+            let each = &mut |bytes: &[u8], stamp| {
+                let mut frame = [0; HEARD];
+                let length = bytes.len().min(HEARD);
+                frame[..length].copy_from_slice(&bytes[..length]);
+                frames.push((frame, length, stamp));
+            };
+            match packets.receive(each) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 // ENETDOWN once per change of the device (packet(7)); the rest is as harmless.
-                Err(_) => {}
+                _ => {}
             }
         }
+        for (frame, length, stamp) in frames.drain(..) {
+            let bytes = frame.get(..length).unwrap_or_default();
+            self.overhear(bytes);
+            if let Some(reply) = frame::reply(bytes) {
+                heard(reply.address, now.tick);
+                self.echoed(reply, stamp, now);
+                self.answered(reply, stamp, now, seen);
+            }
+        }
+        self.frames = frames;
     }
 
     /// A known address that speaks from another MAC may have a second owner.
@@ -409,9 +426,9 @@ fn say_refused(device: &str, error: &io::Error, blind: Blind) {
         tracing::error!(
             device,
             "cannot open a packet socket: {error}. No ARP checks are made, so layer 2 faults are \
-             found later and named less well. Grant the capability NET_RAW: \
-             `setcap cap_net_raw+p` on the binary, or `capabilities: {{add: [NET_RAW]}}` for the \
-             container, or run as root"
+             found later and named less well. On macOS run as root; on Linux grant the \
+             capability NET_RAW: `setcap cap_net_raw+p` on the binary, or `capabilities: {{add: \
+             [NET_RAW]}}` for the container, or run as root"
         );
     } else {
         tracing::warn!(

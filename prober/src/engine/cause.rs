@@ -35,6 +35,15 @@ pub struct Queued {
     pub origin: Origin,
 }
 
+/// What the kernel knows of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct TcpFacts {
+    /// Segments sent again, SYNs included; `None` where SYNs are not counted.
+    pub retransmits: Option<u32>,
+    /// Smoothed round trip by the kernel's clock.
+    pub rtt: Duration,
+}
+
 /// Everything that is known of a connection that failed.
 #[derive(Debug, Clone, Copy)]
 pub struct Failure {
@@ -42,8 +51,9 @@ pub struct Failure {
     pub errno: i32,
     /// From the start to the error.
     pub after: Duration,
-    /// `tcpi_total_retrans`: zero when no SYN ever left twice.
-    pub retransmits: u32,
+    /// `tcpi_total_retrans`: zero when no SYN ever left twice; `None` where the kernel does not
+    /// count SYNs (macOS).
+    pub retransmits: Option<u32>,
     /// The newest entry of its error queue.
     pub queued: Option<Queued>,
     /// The address it was sent from.
@@ -61,6 +71,8 @@ pub fn instant(errno: i32) -> Outcome {
         libc::EINVAL | libc::EACCES | libc::EPERM | libc::ENETUNREACH | libc::EHOSTUNREACH => {
             Outcome::Unreached(Cause::RouteMissing)
         }
+        // macOS: an ARP that failed is remembered for 20 s, and connects then fail at once.
+        libc::EHOSTDOWN => Outcome::Unreached(Cause::NeighbourUnresolved),
         libc::ECONNREFUSED => Outcome::Unreached(Cause::Refused),
         libc::ECONNRESET => Outcome::Unreached(Cause::ConnectionReset),
         // No ephemeral port left to this destination.
@@ -89,9 +101,10 @@ pub fn handshake(failure: &Failure) -> Cause {
         libc::ECONNREFUSED => Cause::Refused,
         libc::ECONNRESET => Cause::ConnectionReset,
         // The neighbour entry failed: three requests, 1 s apart, and nothing (arp(7)).
-        libc::EHOSTUNREACH if failure.retransmits == 0 && failure.after >= TELLING => {
+        libc::EHOSTUNREACH if failure.retransmits == Some(0) && failure.after >= TELLING => {
             Cause::NeighbourUnresolved
         }
+        libc::EHOSTDOWN => Cause::NeighbourUnresolved,
         libc::EHOSTUNREACH | libc::ENETUNREACH if failure.after < Duration::from_millis(1) => {
             Cause::RouteMissing
         }
@@ -126,12 +139,12 @@ fn icmp(queued: Queued, failure: &Failure) -> Option<Cause> {
 
 /// A handshake was still unanswered after `watched`. `learned` is what an earlier connection of
 /// the same path came to know by being kept longer.
-pub fn unanswered(retransmits: u32, watched: Duration, learned: Option<Cause>) -> Cause {
+pub fn unanswered(retransmits: Option<u32>, watched: Duration, learned: Option<Cause>) -> Cause {
     match learned {
         // An ICMP message is rate-limited: its absence now says nothing.
         Some(cause) if is_icmp(cause) => cause,
-        _ if retransmits > 0 => Cause::SynUnanswered,
-        _ if watched >= TELLING => Cause::NeighbourUnresolved,
+        _ if retransmits.is_some_and(|n| n > 0) => Cause::SynUnanswered,
+        _ if retransmits == Some(0) && watched >= TELLING => Cause::NeighbourUnresolved,
         Some(cause) => cause,
         None => Cause::SynUnanswered,
     }

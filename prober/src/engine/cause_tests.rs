@@ -70,7 +70,7 @@ fn the_table_of_handshake_errors() {
         let failure = Failure {
             errno,
             after: Duration::from_micros(after_us),
-            retransmits,
+            retransmits: Some(retransmits),
             queued,
             source: Some(OWN),
         };
@@ -105,7 +105,7 @@ fn silence_is_told_apart_by_retransmits_and_patience() {
             Cause::AdminProhibited,
         ),
     ] {
-        assert_eq!(unanswered(retransmits, watched, learned), means);
+        assert_eq!(unanswered(Some(retransmits), watched, learned), means);
     }
 }
 
@@ -147,7 +147,7 @@ proptest! {
     fn any_failure_has_a_cause(errno in 0i32..140, after in any::<u32>(), retransmits in 0u32..9,
                                kind in any::<u8>(), code in any::<u8>()) {
         let failure = Failure {
-            errno, retransmits,
+            errno, retransmits: (retransmits > 0).then_some(retransmits),
             after: Duration::from_micros(after.into()),
             queued: Some(Queued { errno, origin: Origin::Icmp { kind, code, offender: None } }),
             source: None,

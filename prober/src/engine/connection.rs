@@ -6,7 +6,7 @@
 //! (`SO_LINGER` 0, socket(7)): no `TIME_WAIT`, whatever the rate.
 
 use core::cmp::Reverse;
-use core::net::{SocketAddr, SocketAddrV4};
+use core::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use core::time::Duration;
 use std::collections::{BTreeMap, BinaryHeap};
 use std::io;
@@ -16,15 +16,16 @@ use pnwatch_core::outcome::{Blind, Cause, Layer, Outcome};
 use pnwatch_core::schedule::CheckId;
 use pnwatch_core::time::Tick;
 use pnwatch_edge::clock::SharedClock;
-use socket2::{Domain, SockAddr, Socket, Type};
+use socket2::{Domain, SockAddr, Socket};
 
 use super::cause::{self, Failure};
+use super::denial::{self, Denial};
 use super::exchange::{Connection, PIECE, Purpose, Stage, answered, ended, exchange};
 use super::poller::Poller;
 use super::response::{Progress, Response};
-use super::socket::{error_queue, set_ip_options, tcp_facts};
 use super::{Ask, Due, Limits, Seen, What};
 use crate::link::Leg;
+use crate::os;
 
 /// A deadline judged later than this was judged by a starved program.
 const STARVED: Duration = Duration::from_millis(200);
@@ -32,6 +33,8 @@ const STARVED: Duration = Duration::from_millis(200);
 const LEARNING: usize = 512;
 /// Buffers that are kept for the next connections.
 const SPARE: usize = 4096;
+/// Most addresses whose ARP answers are remembered.
+const HEARD: usize = 4096;
 /// How long what one connection learned is believed.
 const LEARNED_FOR: Duration = Duration::from_secs(10);
 
@@ -50,6 +53,8 @@ pub struct Connections {
     learning: BTreeMap<CheckId, (Cause, Tick)>,
     /// Of those in flight, how many only learn.
     learners: usize,
+    /// Who answered ARP last when (where the system can deny the local network).
+    heard: BTreeMap<Ipv4Addr, Tick>,
     /// Buffers of finished connections.
     spare: Vec<Response>,
     /// What is read goes through here.
@@ -71,6 +76,7 @@ impl Connections {
             in_flight: 0,
             learning: BTreeMap::new(),
             learners: 0,
+            heard: BTreeMap::new(),
             spare: Vec::new(),
             piece: vec![0; PIECE].into(),
         }
@@ -118,6 +124,7 @@ impl Connections {
         let mut connection = match opened {
             Ok(socket) => Connection {
                 socket,
+                to,
                 id: due.id,
                 start,
                 deadline: start.after(due.patience),
@@ -157,20 +164,18 @@ impl Connections {
         if bound && let Some(blind) = self.leg.blind() {
             return Err(Outcome::Unmeasured(blind));
         }
-        let kind = Type::STREAM.nonblocking().cloexec();
-        let socket = Socket::new(Domain::for_address(to), kind, None).map_err(local)?;
+        let socket = os::stream_socket(Domain::for_address(to)).map_err(local)?;
         socket.set_linger(Some(Duration::ZERO)).map_err(local)?;
         socket.set_tcp_nodelay(true).map_err(local)?;
         if to.is_ipv4() {
-            set_ip_options(&socket).map_err(local)?;
+            os::set_ip_options(&socket).map_err(local)?;
         }
         if bound {
             let source = self
                 .leg
                 .source
                 .ok_or(Outcome::Unmeasured(Blind::NoSource))?;
-            let device = self.leg.facts.device.as_bytes();
-            socket.bind_device(Some(device)).map_err(local)?;
+            os::bind_device(&socket, &self.leg).map_err(local)?;
             socket
                 .bind(&SockAddr::from(SocketAddrV4::new(source, 0)))
                 .map_err(local)?;
@@ -179,7 +184,7 @@ impl Connections {
             Ok(()) => Ok(socket),
             Err(error) => match error.raw_os_error().unwrap_or(0) {
                 libc::EINPROGRESS => Ok(socket),
-                errno => Err(cause::instant(errno)),
+                errno => Err(self.refused_at_once(errno, to)),
             },
         }
     }
@@ -227,7 +232,7 @@ impl Connections {
     fn handshake(&mut self, connection: &mut Connection, seen: &mut Vec<Seen>) -> bool {
         let error = connection.socket.take_error().ok().flatten();
         if let Some(error) = error {
-            let outcome = Outcome::Unreached(self.refusal(connection, &error));
+            let outcome = self.refusal(connection, &error);
             if !matches!(connection.stage, Stage::Learning) {
                 seen.push(ended(
                     connection.id,
@@ -251,9 +256,10 @@ impl Connections {
 
     fn connected(&mut self, connection: &mut Connection, seen: &mut Vec<Seen>) -> bool {
         let now = self.clock.now().tick;
-        let facts = tcp_facts(&connection.socket);
+        let facts = os::tcp_facts(&connection.socket);
         let late = now.since(connection.deadline) > STARVED;
-        let again = facts.is_none_or(|facts| facts.retransmits > 0);
+        let again = facts.and_then(|facts| facts.retransmits);
+        let again = again.is_none_or(|count| count > 0);
         let outcome = if late && again {
             // Answered, but whether in time nobody can tell: we did not look.
             Outcome::Unmeasured(Blind::Starved)
@@ -288,18 +294,49 @@ impl Connections {
         goes_on
     }
 
-    fn refusal(&mut self, connection: &Connection, error: &io::Error) -> Cause {
+    fn refusal(&mut self, connection: &Connection, error: &io::Error) -> Outcome {
         let now = self.clock.now().tick;
         let failure = Failure {
             errno: error.raw_os_error().unwrap_or(0),
             after: now.since(connection.start),
-            retransmits: tcp_facts(&connection.socket).map_or(0, |facts| facts.retransmits),
-            queued: error_queue(&connection.socket),
+            retransmits: retransmits(&connection.socket),
+            queued: os::error_queue(&connection.socket),
             source: self.leg.source,
         };
+        if self.is_denied(failure.errno, failure.after, connection.to) {
+            return Outcome::Unmeasured(Blind::LocalNetworkDenied);
+        }
         let cause = cause::handshake(&failure);
         self.learning.insert(connection.id, (cause, now));
-        cause
+        Outcome::Unreached(cause)
+    }
+
+    fn refused_at_once(&self, errno: i32, to: SocketAddr) -> Outcome {
+        if self.is_denied(errno, Duration::ZERO, to) {
+            return Outcome::Unmeasured(Blind::LocalNetworkDenied);
+        }
+        cause::instant(errno)
+    }
+
+    fn is_denied(&self, errno: i32, after: Duration, to: SocketAddr) -> bool {
+        let now = self.clock.now().tick;
+        let SocketAddr::V4(to) = to else {
+            return false;
+        };
+        denial::is_denied(&Denial {
+            possible: os::CAN_DENY_LOCAL_NETWORK,
+            unreachable: errno == libc::EHOSTUNREACH,
+            after,
+            route: self.leg.route_is_right(),
+            heard: self.heard.get(to.ip()).map(|at| now.since(*at)),
+        })
+    }
+
+    /// `address` answered ARP at `at`: what fails at once now fails on this machine.
+    pub fn heard(&mut self, address: Ipv4Addr, at: Tick) {
+        if os::CAN_DENY_LOCAL_NETWORK && self.heard.len() < HEARD {
+            self.heard.insert(address, at);
+        }
     }
 
     /// Judges everything whose deadline has passed as of `now`.
@@ -338,7 +375,7 @@ impl Connections {
         }
         let learned = self.learning.get(&connection.id).copied();
         let fresh = learned.is_some_and(|(_, at)| now.since(at) < LEARNED_FOR);
-        let retransmits = tcp_facts(&connection.socket).map_or(0, |facts| facts.retransmits);
+        let retransmits = retransmits(&connection.socket);
         let watched = now.since(connection.start);
         let known = learned.map(|(cause, _)| cause);
         let known = known.filter(|cause| fresh || !cause::is_icmp(*cause));
@@ -399,6 +436,11 @@ impl Connections {
         let connection = self.slots.get(slot)?.as_ref()?;
         (u64::from(connection.generation) == token >> 32).then_some(slot)
     }
+}
+
+fn retransmits(socket: &Socket) -> Option<u32> {
+    // A kernel that says nothing of the socket has sent nothing twice.
+    os::tcp_facts(socket).map_or(os::SENT_NOTHING, |facts| facts.retransmits)
 }
 
 /// Slot and generation: a late event of a closed socket finds nobody.

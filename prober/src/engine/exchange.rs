@@ -3,6 +3,7 @@
 //! A handshake is judged by its owner ([`super::connection`]); from the first byte sent to the
 //! last byte read everything happens here, without waiting.
 
+use core::net::SocketAddr;
 use std::io;
 use std::sync::Arc;
 
@@ -41,6 +42,7 @@ pub(super) enum Stage {
 
 pub(super) struct Connection {
     pub(super) socket: Socket,
+    pub(super) to: SocketAddr,
     pub(super) id: CheckId,
     pub(super) start: Tick,
     pub(super) deadline: Tick,

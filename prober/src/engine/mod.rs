@@ -1,19 +1,22 @@
 //! The engine seam: checks go in, outcomes come out, sockets stay behind it.
 //!
 //! Nothing here waits: [`Engine::submit`] sends, [`Engine::drain`] collects, and the owner waits
-//! for [`Engine::readiness`] or [`Engine::next_deadline`]. No task per check, one epoll set.
+//! for [`Engine::readiness`] or [`Engine::next_deadline`]. No task per check, one poll set.
 //! `drain` first takes what the kernel holds, then judges deadlines by the time read *before*
 //! that: a late loop finds the answers that came in time, so starvation is no outage.
 
 pub mod arp;
 pub mod cause;
 pub mod connection;
+pub mod denial;
 mod exchange;
 pub mod frame;
 pub mod poller;
+#[cfg(target_os = "linux")]
 pub(crate) mod privilege;
 pub mod response;
 mod skim;
+#[cfg(target_os = "linux")]
 pub mod socket;
 mod sockets;
 

@@ -1,83 +1,72 @@
-//! One epoll set for all sockets of an engine (epoll(7)), edge-triggered.
+//! One set for all sockets of an engine: epoll(7) or kqueue(2), edge-triggered, by way of mio.
 //!
 //! Owns the set; waits never block (the owner waits for the set itself to become readable).
 
 #![allow(
     unsafe_code,
-    reason = "epoll has no safe wrapper among the dependencies"
+    reason = "a registration of tokio's whose descriptor must outlive it"
 )]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
+use mio::unix::SourceFd;
+use mio::{Events, Poll, Token};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// Events taken in one call.
-const ROUND: u16 = 256;
+const ROUND: usize = 256;
 
-/// An epoll set.
+/// A set of sockets.
 #[derive(Debug)]
 pub struct Poller {
-    set: OwnedFd,
+    set: Poll,
+    events: Events,
 }
 
 impl Poller {
     /// A new, empty set.
     pub fn new() -> io::Result<Self> {
-        // SAFETY: no pointers; the result is checked before it is owned.
-        let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
-        if fd < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        // SAFETY: a fresh descriptor that nobody else owns.
-        let set = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Self { set })
+        Ok(Self {
+            set: Poll::new()?,
+            events: Events::with_capacity(ROUND),
+        })
     }
 
-    /// Watches `socket` under `token` until it is closed.
+    /// Watches a connection under `token` until it is closed.
     pub fn add(&self, socket: BorrowedFd<'_>, token: u64) -> io::Result<()> {
-        let flags = libc::EPOLLIN | libc::EPOLLOUT | libc::EPOLLRDHUP | libc::EPOLLET;
-        let mut event = libc::epoll_event {
-            events: flags as u32,
-            u64: token,
-        };
-        // SAFETY: both descriptors are open, `event` outlives the call.
-        let result = unsafe {
-            libc::epoll_ctl(
-                self.set.as_raw_fd(),
-                libc::EPOLL_CTL_ADD,
-                socket.as_raw_fd(),
-                &raw mut event,
-            )
-        };
-        if result < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(())
+        self.watch(
+            socket,
+            token,
+            mio::Interest::READABLE | mio::Interest::WRITABLE,
+        )
+    }
+
+    /// Watches what is only ever read from.
+    pub fn add_reader(&self, source: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+        self.watch(source, token, mio::Interest::READABLE)
+    }
+
+    fn watch(&self, fd: BorrowedFd<'_>, token: u64, what: mio::Interest) -> io::Result<()> {
+        let token = usize::try_from(token).map_err(io::Error::other)?;
+        let registry = self.set.registry();
+        registry.register(&mut SourceFd(&fd.as_raw_fd()), Token(token), what)
     }
 
     /// Appends the tokens of sockets with news; whether there may be more.
-    pub fn poll(&self, tokens: &mut Vec<u64>) -> io::Result<bool> {
-        let mut events = [libc::epoll_event { events: 0, u64: 0 }; ROUND as usize];
-        // SAFETY: `events` has room for ROUND entries and outlives the call; no waiting.
-        let count = unsafe {
-            libc::epoll_wait(
-                self.set.as_raw_fd(),
-                events.as_mut_ptr(),
-                i32::from(ROUND),
-                0,
-            )
-        };
-        let count = usize::try_from(count).map_err(|_| io::Error::last_os_error())?;
-        tokens.extend(events.iter().take(count).map(|event| event.u64));
-        Ok(count == usize::from(ROUND))
+    pub fn poll(&mut self, tokens: &mut Vec<u64>) -> io::Result<bool> {
+        self.set.poll(&mut self.events, Some(Duration::ZERO))?;
+        let before = tokens.len();
+        tokens.extend(self.events.iter().map(|event| event.token().0 as u64));
+        Ok(tokens.len() - before == ROUND)
     }
 }
 
 impl AsFd for Poller {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.set.as_fd()
+        self.set.registry().as_fd()
     }
 }
 

@@ -9,24 +9,31 @@
 use core::mem::{MaybeUninit, size_of};
 use core::time::Duration;
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use pnwatch_core::time::Timestamp;
 use socket2::{Domain, SockAddr, SockAddrStorage, SockFilter, Socket, Type};
 
-use super::cause::{Queued, decode_extended_error};
+use super::cause::{Queued, TcpFacts, decode_extended_error};
 use super::privilege::with_net_raw;
+use crate::link::Leg;
 
-/// What the kernel knows of a connection (tcp(7), `TCP_INFO`).
-#[derive(Debug, Clone, Copy)]
-pub struct TcpFacts {
-    /// Segments sent again, SYNs included.
-    pub retransmits: u32,
-    /// Smoothed round trip by the kernel's clock.
-    pub rtt: Duration,
+/// Linux denies no single process the local network.
+pub const CAN_DENY_LOCAL_NETWORK: bool = false;
+/// Retransmits of a socket without `TCP_INFO`.
+pub const SENT_NOTHING: Option<u32> = Some(0);
+
+/// A TCP socket that never blocks and is closed on exec.
+pub fn stream_socket(domain: Domain) -> io::Result<Socket> {
+    Socket::new(domain, Type::STREAM.nonblocking().cloexec(), None)
 }
 
-/// Reads `TCP_INFO`.
+/// Binds to the PN device (`SO_BINDTODEVICE`, socket(7)).
+pub fn bind_device(socket: &Socket, leg: &Leg) -> io::Result<()> {
+    socket.bind_device(Some(leg.facts.device.as_bytes()))
+}
+
+/// Reads `TCP_INFO` (tcp(7)).
 pub fn tcp_facts(socket: &Socket) -> Option<TcpFacts> {
     let mut info = MaybeUninit::<libc::tcp_info>::zeroed();
     let mut length = size_of::<libc::tcp_info>() as libc::socklen_t;
@@ -46,7 +53,7 @@ pub fn tcp_facts(socket: &Socket) -> Option<TcpFacts> {
     // SAFETY: every field is an integer; what the kernel left out stays zero.
     let info = unsafe { info.assume_init() };
     Some(TcpFacts {
-        retransmits: info.tcpi_total_retrans,
+        retransmits: Some(info.tcpi_total_retrans),
         rtt: Duration::from_micros(info.tcpi_rtt.into()),
     })
 }
@@ -169,6 +176,36 @@ pub fn open_packets(index: u32, protocol: u16, filter: &[SockFilter]) -> io::Res
     set_flag(&socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS)?;
     socket.bind(&link_address(index, protocol)?)?;
     Ok(socket)
+}
+
+/// A packet socket for ARP on one device (packet(7)).
+#[derive(Debug)]
+pub struct Packets(Socket);
+
+impl Packets {
+    /// On the device `index`.
+    pub fn open(_: &Leg, index: u32) -> io::Result<Self> {
+        open_arp(index).map(Self)
+    }
+
+    /// Sends one frame.
+    pub fn send(&self, frame: &[u8]) -> io::Result<()> {
+        self.0.send(frame).map(drop)
+    }
+
+    /// Gives the next frame, with the kernel's stamp of its arrival, to `each`.
+    pub fn receive(&mut self, each: &mut dyn FnMut(&[u8], Option<Timestamp>)) -> io::Result<()> {
+        let mut buffer = [0u8; 128];
+        let (length, stamp) = receive_stamped(&self.0, &mut buffer)?;
+        each(buffer.get(..length).unwrap_or_default(), stamp);
+        Ok(())
+    }
+}
+
+impl AsFd for Packets {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 fn link_address(index: u32, protocol: u16) -> io::Result<SockAddr> {

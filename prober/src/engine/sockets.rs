@@ -1,4 +1,4 @@
-//! The engine on plain sockets: one packet socket, many connections, one epoll set.
+//! The engine on plain sockets: one packet socket, many connections, one poll set.
 
 use core::net::Ipv4Addr;
 use std::io;
@@ -8,13 +8,13 @@ use pnwatch_core::name::Vantage;
 use pnwatch_core::outcome::{Blind, Layer, Outcome};
 use pnwatch_core::time::Tick;
 use pnwatch_edge::clock::SharedClock;
-use socket2::Socket;
 
 use super::arp::ArpSocket;
 use super::connection::Connections;
 use super::poller::Poller;
 use super::{Ask, Due, Engine, Limits, Seen, What};
 use crate::link::Leg;
+use crate::os::Packets;
 
 /// The token of the packet socket; connections use the numbers below.
 const ARP: u64 = u64::MAX;
@@ -109,6 +109,15 @@ impl Budget {
     }
 }
 
+impl Sockets {
+    fn collect_arp(&mut self, seen: &mut Vec<Seen>) {
+        let connections = &mut self.connections;
+        self.arp.collect(self.clock.now(), seen, |address, at| {
+            connections.heard(address, at);
+        });
+    }
+}
+
 impl Engine for Sockets {
     fn set_leg(&mut self, leg: &Leg) {
         self.arp.set_leg(leg);
@@ -130,7 +139,7 @@ impl Engine for Sockets {
             match &check.ask {
                 Ask::Arp(target) => {
                     let now = self.clock.now();
-                    let watch = |socket: &Socket| self.poller.add(socket.as_fd(), ARP);
+                    let watch = |packets: &Packets| self.poller.add_reader(packets.as_fd(), ARP);
                     if let Some(seen) = self.arp.ask(check.id, *target, now, watch) {
                         self.ready.push(seen);
                     }
@@ -143,25 +152,31 @@ impl Engine for Sockets {
     fn drain(&mut self, now: Tick, seen: &mut Vec<Seen>) {
         seen.append(&mut self.ready);
         loop {
-            self.tokens.clear();
-            let more = match self.poller.poll(&mut self.tokens) {
+            let mut tokens = core::mem::take(&mut self.tokens);
+            tokens.clear();
+            let more = match self.poller.poll(&mut tokens) {
                 Ok(more) => more,
                 Err(error) => {
                     // Deadlines still judge; a broken set shows as misses nowhere else explained.
-                    tracing::warn!(%error, "epoll_wait failed");
+                    tracing::warn!(%error, "polling the sockets failed");
                     false
                 }
             };
-            for token in &self.tokens {
-                if *token == ARP {
-                    self.arp.collect(self.clock.now(), seen);
+            for token in tokens.iter().copied() {
+                if token == ARP {
+                    self.collect_arp(seen);
                 } else {
-                    self.connections.event(*token, seen);
+                    self.connections.event(token, seen);
                 }
             }
+            self.tokens = tokens;
             if !more {
                 break;
             }
+        }
+        if self.arp.next_deadline().is_some_and(|at| at <= now) {
+            // A last look before a request counts as missed.
+            self.collect_arp(seen);
         }
         self.arp.expire(now, seen);
         self.connections.expire(now, seen);

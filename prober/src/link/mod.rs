@@ -1,8 +1,9 @@
 //! The vantage's own PN leg: what the kernel says of the device, its addresses and its route.
 //!
 //! [`Leg`] is plain data, followed by the engine and told to the exporter. Where it comes from
-//! is behind [`netlink`] (Linux); other systems have their own source of the same type.
+//! is behind [`crate::os::follow`]: rtnetlink on Linux, the routing socket and `ifconfig` on macOS.
 
+#[cfg(target_os = "linux")]
 pub mod netlink;
 
 use core::net::Ipv4Addr;
@@ -61,6 +62,12 @@ impl Leg {
         }
     }
 
+    /// Whether an unbound look-up of a PN address leaves by the PN device; `None` = not known.
+    pub fn route_is_right(&self) -> Option<bool> {
+        let route = self.facts.route.as_ref()?;
+        Some(route.device.as_deref() == Some(self.facts.device.as_str()))
+    }
+
     /// Takes a newer reading; whether anything but the lifetimes changed.
     pub fn update(&mut self, newer: Leg) -> bool {
         let changed = settled(&self.facts) != settled(&newer.facts)
@@ -98,7 +105,7 @@ impl Leg {
         let addresses = addresses.join(",");
         match (self.blind(), self.index) {
             (Some(_), None) => {
-                let here = netlink::interface_names().join(", ");
+                let here = crate::os::interface_names().join(", ");
                 tracing::warn!(
                     %device,
                     "there is no device {device}; this machine has {here}. Bring it up, or \

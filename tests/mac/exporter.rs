@@ -1,0 +1,130 @@
+//! `pnwatch serve` as a child on free ports of loopback, and the prober's own way to it.
+
+use std::fmt::Write as _;
+use std::process::Stdio;
+use std::sync::Arc;
+
+use pnwatch_core::wire::{LinkReport, PathReport, REPORT_VERSION, Report};
+use pnwatch_edge::config::{BaseUrl, ExporterEndpoint};
+use pnwatch_edge::http::{Client, ClientSettings};
+use pnwatch_prober::transport::{HttpTransport, Transport};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+const VANTAGES: [&str; 4] = ["host/mini-1", "host/mini-2", "vm/mini-1/1", "vm/mini-2/1"];
+
+/// Addresses of the PN stand in the inventory and are never dialled.
+const INVENTORY: &str = "pn_cidr: 172.16.0.0/22
+nodes:
+  - { name: kura-fleet-1, address: 172.16.0.2 }
+vantages:
+  - { vantage: host/mini-1, address: 172.16.0.11 }
+  - { vantage: host/mini-2, address: 172.16.0.12 }
+targets:
+  - { account: acme, instance: kura-acme-1, node: kura-fleet-1, address: 172.16.0.2, port: 30080 }
+  - { account: other, instance: kura-other-1, node: kura-fleet-1, address: 172.16.0.2, port: 30081 }
+";
+
+pub(crate) struct Exporter {
+    _child: Child,
+    dir: TempDir,
+    ingest: String,
+    page: String,
+    client: Client,
+    seq: u64,
+}
+
+impl Exporter {
+    pub(crate) async fn start() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("inventory.yaml"), INVENTORY).unwrap();
+        let mut tokens = String::new();
+        for vantage in VANTAGES {
+            let file = dir.path().join(vantage.replace('/', "-"));
+            std::fs::write(&file, format!("token-of-{}", vantage.replace('/', "-"))).unwrap();
+            let file = file.display();
+            writeln!(tokens, "    - {{ vantage: {vantage}, file: {file} }}").unwrap();
+        }
+        let config = format!(
+            "cluster: staging\nlog: {{ format: json }}\nserve:\n  inventory: {{ file: {} }}\n  listen: {{ ingest: \
+             \"127.0.0.1:0\", page: \"127.0.0.1:0\", metrics: \"127.0.0.1:0\" }}\n  tokens:\n{tokens}",
+            dir.path().join("inventory.yaml").display()
+        );
+        let file = dir.path().join("pnwatch.yaml");
+        std::fs::write(&file, config).unwrap();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_pnwatch"))
+            .arg("serve")
+            .arg("--config")
+            .arg(&file)
+            .kill_on_drop(true)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let mut said = Vec::new();
+        // The pipe ends with the daemon: this cannot wait for ever.
+        let at: Value = loop {
+            let line = lines.next_line().await.unwrap();
+            let line = line.unwrap_or_else(|| unreachable!("it does not serve: {said:?}"));
+            match serde_json::from_str::<Value>(&line) {
+                Ok(line) if line["message"] == "serving" => break line,
+                _ => said.push(line),
+            }
+        };
+        // Nobody must make it wait for a full pipe.
+        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+        let at = |name: &str| format!("http://{}", at[name].as_str().unwrap());
+        Self {
+            ingest: at("ingest"),
+            page: at("page"),
+            _child: child,
+            dir,
+            client: Client::new(ClientSettings::default()).unwrap(),
+            seq: 0,
+        }
+    }
+
+    /// Delivers a report as the prober of `vantage` does.
+    pub(crate) async fn report(
+        &mut self,
+        vantage: &str,
+        link: Option<LinkReport>,
+        paths: Vec<PathReport>,
+    ) {
+        self.seq += 1;
+        let endpoint = ExporterEndpoint {
+            url: BaseUrl::new(&self.ingest).unwrap(),
+            token_file: Some(self.dir.path().join(vantage.replace('/', "-"))),
+            ca_file: None,
+        };
+        let transport: Arc<dyn Transport> = Arc::new(HttpTransport::new(&endpoint).unwrap());
+        let empty = json!({
+            "version": REPORT_VERSION, "cluster": "staging", "vantage": vantage,
+            "boot_id": "boot-1", "seq": self.seq, "sent_at": "2026-11-20T12:20:00Z",
+        });
+        let report = Report {
+            paths,
+            link,
+            ..Report::from_json(empty.to_string().as_bytes()).unwrap()
+        };
+        transport.report(&report).await.unwrap();
+    }
+
+    /// Open findings: blame, subject, fault, severity. An exporter that has run for seconds has no
+    /// budget to speak of: what it says of budgets does not count here.
+    pub(crate) async fn findings(&self) -> Vec<[String; 4]> {
+        let url = format!("{}/v1/findings", self.page);
+        let answer = self.client.get(&url).await.unwrap();
+        let body: Value = serde_json::from_slice(&answer.body).unwrap();
+        let open = body["data"].as_array().unwrap().clone();
+        open.iter()
+            .filter(|finding| finding["fault"] != "budget_burn")
+            .map(|finding| {
+                ["blame", "subject", "fault", "severity"]
+                    .map(|key| finding[key].as_str().unwrap().to_owned())
+            })
+            .collect()
+    }
+}

@@ -164,8 +164,9 @@ impl Story {
         let mut exporter = Exporter::start().await;
         let began = Instant::now();
         loop {
-            let broken = began.elapsed() > WELL;
-            let held = if broken { began.elapsed() - WELL } else { WELL };
+            let since = began.elapsed().checked_sub(WELL);
+            let broken = since.is_some();
+            let held = since.unwrap_or(WELL);
             let (host, host_sees, vm_sees) = if broken {
                 (self.host, self.host_sees, self.vm_sees)
             } else {

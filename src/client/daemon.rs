@@ -40,7 +40,7 @@ pub(super) fn preflight(
         return Err(missing(path, "probe"));
     };
     let clock = SystemClock::shared();
-    let items = runtime(1)?.block_on(preflight::run(probe, clock));
+    let items = prober_runtime()?.block_on(preflight::run(probe, clock));
     for item in &items {
         let word = item.standing.word();
         print(&format!("{word}  {:<8}  {}\n", item.what, item.said))?;

@@ -19,6 +19,8 @@ use crate::transport::{HttpTransport, Transport as _};
 
 /// How long reading the machine may take.
 const WITHIN: Duration = Duration::from_secs(12);
+/// How long another route look-up is waited for.
+const ROUTE_WITHIN: Duration = Duration::from_secs(3);
 /// How long the packet filter is waited for after the rest is known.
 const FILTER_WITHIN: Duration = Duration::from_secs(8);
 
@@ -108,12 +110,23 @@ pub async fn run(probe: &Probe, clock: SharedClock) -> Vec<Item> {
 }
 
 async fn read_leg(probe: &Probe, clock: SharedClock) -> Option<Leg> {
-    let (_target, target) = watch::channel(route_target(probe.pn_cidr, None, &[]));
+    let asked = route_target(probe.pn_cidr, None, &[]);
+    let (aim, target) = watch::channel(asked);
     let (tell, mut leg) = watch::channel(None);
     let following = os::follow(probe.interface.clone(), probe.pn_cidr, target, clock, tell);
     let wants_filter = cfg!(target_os = "macos");
     let reading = async {
-        leg.wait_for(Option::is_some).await.ok()?;
+        let first = leg.wait_for(Option::is_some).await.ok()?.clone();
+        // An own address always leads to the loopback: look another one up.
+        let own = first.map(|leg| leg.facts.addresses).unwrap_or_default();
+        let wanted = route_target(probe.pn_cidr, None, &own);
+        if wanted != asked && aim.send(wanted).is_ok() {
+            let turned = leg.wait_for(|leg: &Option<Leg>| {
+                let route = leg.as_ref().and_then(|leg| leg.facts.route.as_ref());
+                route.map(|route| route.to) == wanted
+            });
+            let _ = tokio::time::timeout(ROUTE_WITHIN, turned).await;
+        }
         if wants_filter {
             let filtered = leg.wait_for(|leg: &Option<Leg>| {
                 leg.as_ref().is_some_and(|leg| leg.facts.filter.is_some())
@@ -272,7 +285,7 @@ fn route(leg: &Leg, pn: Cidr) -> Option<Item> {
             format!("there is no route to {to}; {name} should have one by its address"),
         ),
         _ => {
-            let device = route.device.as_deref().unwrap_or("no device");
+            let device = route.device.as_deref()?;
             item(
                 Standing::Good,
                 "route",

@@ -88,7 +88,7 @@ impl Ingest {
     }
 
     async fn take(&self, headers: &HeaderMap, body: Body) -> Result<Vantage, Refusal> {
-        let speaker = match self.tokens.vantage(headers) {
+        let speaker = match self.speaker(headers).await {
             Ok(speaker) => speaker,
             Err(refusal) => {
                 body::discard(body).await;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pnwatch_core::plan::Plan;
 use pnwatch_edge::config::{Config, parse};
-use pnwatch_edge::http::{Client, ClientSettings, Response};
+use pnwatch_edge::http::{Client, ClientSettings, Request, Response};
 use pnwatch_edge::shutdown::Shutdown;
 use pnwatch_exporter::Exporter;
 use pnwatch_kubeapi::{ADMIN_TOKEN, FakeApi, Identity, objects};
@@ -115,6 +115,24 @@ async fn a_pod_move_reaches_a_waiting_prober_by_one_long_poll() {
         last = running.plan(&format!("?have={}&wait=30s", last.id)).await;
     }
     assert_eq!(last.targets[0].node.as_str(), "node-2");
+}
+
+#[tokio::test]
+async fn a_service_account_reports_as_its_own_node_and_as_no_other() {
+    let (api, _) = small();
+    let running = start(&api).await;
+    let report = async |vantage: &str| {
+        let body = serde_json::json!({
+            "version": 1, "cluster": "staging", "vantage": vantage, "boot_id": "boot-1", "seq": 1,
+            "sent_at": "2026-06-22T09:14:30.123Z", "paths": [],
+        });
+        let body = serde_json::to_vec(&body).unwrap();
+        let url = format!("{}/v1/report", running.url);
+        let request = Request::post(url, "application/json", body.into());
+        running.client.send(request).await.unwrap().status
+    };
+    assert_eq!(report("node/node-1").await, 200);
+    assert_eq!(report("node/node-2").await, 403);
 }
 
 #[tokio::test]

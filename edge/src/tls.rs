@@ -2,10 +2,15 @@
 //!
 //! Nothing here runs; certificates are read when a client is made.
 
+mod expiry;
+
+pub use self::expiry::ChainExpiry;
+
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
@@ -74,11 +79,42 @@ pub fn read_authorities(path: &Path) -> Result<RootCertStore, TlsError> {
     Ok(roots)
 }
 
-/// TLS 1.2 and 1.3 by ring, trusting `authorities`.
-pub(crate) fn client_config(authorities: RootCertStore) -> Result<ClientConfig, TlsError> {
+/// TLS 1.2 and 1.3 by ring, trusting `authorities`; the ends of chains are noted in `expiry`.
+pub(crate) fn client_config(
+    authorities: RootCertStore,
+    expiry: Option<ChainExpiry>,
+) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(authorities)
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?;
+    let Some(expiry) = expiry.filter(|_| !authorities.is_empty()) else {
+        return Ok(builder
+            .with_root_certificates(authorities)
+            .with_no_client_auth());
+    };
+    let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(authorities), provider)
+        .build()
+        .map_err(|error| rustls::Error::General(error.to_string()))?;
+    let noting = Arc::new(expiry::Noting { inner, expiry });
+    Ok(builder
+        .dangerous()
+        .with_custom_certificate_verifier(noting)
         .with_no_client_auth())
+}
+
+/// The system's certificate authorities: macOS keeps those that come with it in a file as well
+/// (authorities added to a keychain are not in it: name those by `ca_file`). Reading the
+/// keychain would link frameworks that only Apple's own SDK has. Without any, http:// still works
+/// and https:// says so.
+#[cfg(target_os = "macos")]
+pub(crate) fn system_authorities() -> RootCertStore {
+    read_authorities(Path::new("/etc/ssl/cert.pem")).unwrap_or_else(|_| RootCertStore::empty())
+}
+
+/// The system's certificate authorities. Without any, http:// still works and https:// says so.
+#[cfg(not(target_os = "macos"))]
+pub(crate) fn system_authorities() -> RootCertStore {
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    roots
 }

@@ -2,9 +2,11 @@
 //!
 //! Plain state over looks that somebody else makes. A name must resolve to the address that the
 //! status hands out and to nothing else; where the gateway can be asked, it must answer over a
-//! certificate that fits its name. Two bad looks in a row are told; one is weather.
+//! certificate that fits its name and does not run out soon. Two bad looks in a row are told; one
+//! is weather. What the looker's own resolver cannot say accuses nobody.
 
 use core::net::{IpAddr, Ipv4Addr};
+use core::time::Duration;
 use std::collections::BTreeMap;
 
 use super::Gateway;
@@ -20,29 +22,80 @@ const BAD_LOOKS: u32 = 2;
 /// Most bytes of somebody else's words in a sentence.
 const MAX_WORDS: usize = 200;
 
+/// Certificates are renewed a month before they end (cert-manager's default for 90 days is a
+/// third of them): who has less than this missed several attempts, and there is time to mend it.
+const ENDS_SOON: Duration = Duration::from_hours(14 * 24);
+/// Nobody sleeps over this.
+const ENDS_NOW: Duration = Duration::from_hours(2 * 24);
+
+/// What a name resolves to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resolved {
+    /// Its addresses; none, if it has none.
+    To(Vec<IpAddr>),
+    /// The resolver says that there is no such name.
+    Nothing(String),
+    /// The resolver itself gave no answer, in its own words.
+    Unasked(String),
+}
+
+/// What `GET /up` over TLS brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// An HTTP answer.
+    Status {
+        /// Its status code.
+        code: u16,
+        /// How much longer the chain of certificates is valid; `None` = unknown.
+        valid_for: Option<Duration>,
+    },
+    /// Its certificate was refused; a sentence.
+    Refused(String),
+    /// Nothing answered; a sentence.
+    Silent(String),
+}
+
 /// What one look at a gateway brought.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Look {
-    /// What its name resolves to; an error is a sentence.
-    pub addresses: Result<Vec<IpAddr>, String>,
-    /// The status of `GET /up` over TLS, or why there is none; `None` = not asked from here.
-    pub answer: Option<Result<u16, String>>,
+    /// What its name resolves to.
+    pub name: Resolved,
+    /// What it answered; `None` = not asked from here.
+    pub answer: Option<Answer>,
 }
 
 /// What is wrong with a gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Trouble {
-    /// Its name.
-    Name,
+    /// Its name does not exist.
+    Unknown,
+    /// Its name leads elsewhere.
+    Astray,
+    /// Its certificate.
+    Certificate,
+    /// Its certificate ends within days.
+    Ending,
     /// Its answer.
     Answer,
 }
 
+impl Trouble {
+    fn severity(self) -> Severity {
+        match self {
+            Self::Ending => Severity::Warning,
+            Self::Unknown | Self::Astray | Self::Certificate | Self::Answer => Severity::Critical,
+        }
+    }
+}
+
 /// The first thing that is wrong, as a sentence without the gateway's name.
 fn trouble(gateway: &Gateway, look: &Look) -> Option<(Trouble, String)> {
-    let addresses = match &look.addresses {
-        Ok(addresses) => addresses,
-        Err(why) => return Some((Trouble::Name, format!("does not resolve: {}", cut(why)))),
+    let addresses = match &look.name {
+        Resolved::To(addresses) => addresses,
+        Resolved::Nothing(why) => {
+            return Some((Trouble::Unknown, format!("does not resolve: {}", cut(why))));
+        }
+        Resolved::Unasked(_) => return None,
     };
     let of_four = |address: &IpAddr| match address {
         IpAddr::V4(address) => Some(*address),
@@ -60,15 +113,32 @@ fn trouble(gateway: &Gateway, look: &Look) -> Option<(Trouble, String)> {
         };
         let expected = gateway.address;
         let text = format!("resolves to {named}, status.nodeAddress is {expected}");
-        return Some((Trouble::Name, text));
+        return Some((Trouble::Astray, text));
     }
-    match &look.answer {
-        Some(Err(why)) => Some((Trouble::Answer, format!("gives no answer: {}", cut(why)))),
-        Some(Ok(status)) if *status >= 500 => {
-            Some((Trouble::Answer, format!("answers /up with {status}")))
+    match look.answer.as_ref()? {
+        Answer::Silent(why) => Some((Trouble::Answer, format!("gives no answer: {}", cut(why)))),
+        Answer::Refused(why) => {
+            let text = format!("shows a certificate that does not fit: {}", cut(why));
+            Some((Trouble::Certificate, text))
         }
-        Some(Ok(_)) | None => None,
+        Answer::Status { code, .. } if *code >= 500 => {
+            Some((Trouble::Answer, format!("answers /up with {code}")))
+        }
+        Answer::Status { valid_for, .. } => ending((*valid_for)?),
     }
+}
+
+fn ending(left: Duration) -> Option<(Trouble, String)> {
+    let what = if left < ENDS_NOW {
+        Trouble::Certificate
+    } else {
+        Trouble::Ending
+    };
+    let text = format!(
+        "shows a certificate that ends in {}: its renewal fails",
+        spoken(left)
+    );
+    (left < ENDS_SOON).then_some((what, text))
 }
 
 fn cut(text: &str) -> String {
@@ -97,8 +167,12 @@ impl Gateways {
             .retain(|_, (known, _)| gateways.iter().any(|gateway| gateway == known));
     }
 
-    /// Takes a look in that was begun at `at`.
+    /// Takes a look in that was begun at `at`. Without an answer of the resolver, what was known
+    /// stays.
     pub fn take(&mut self, gateway: &Gateway, look: &Look, at: Tick) {
+        if let Resolved::Unasked(_) = look.name {
+            return;
+        }
         let entry = self
             .0
             .entry(gateway.instance.clone())
@@ -116,7 +190,14 @@ impl Gateways {
     }
 
     /// What is to be told. Several gateways of one node that all give no answer are the node's.
+    /// When not one name of several exists, it is the looker's resolver that does not serve their
+    /// zone (split horizon): nothing is known then.
     pub fn diagnoses(&self, now: Now) -> Vec<Diagnosis> {
+        let unknown =
+            |bad: &Option<Bad>| bad.as_ref().is_some_and(|bad| bad.what == Trouble::Unknown);
+        if self.0.len() > 1 && self.0.values().all(|(_, bad)| unknown(bad)) {
+            return Vec::new();
+        }
         let mut by_node: BTreeMap<&Node, Vec<(&Gateway, Option<&Bad>)>> = BTreeMap::new();
         for (gateway, bad) in self.0.values() {
             let bad = bad.as_ref().filter(|bad| bad.looks >= BAD_LOOKS);
@@ -151,13 +232,13 @@ fn line(gateway: &Gateway, bad: &Bad) -> String {
 
 fn told(
     (blame, subject): (Blame, &str),
-    (since, summary): (Tick, String),
+    (severity, since, summary): (Severity, Tick, String),
     lines: Vec<String>,
     now: Now,
 ) -> Diagnosis {
     let named = Named {
         fault: Fault::GatewayBroken,
-        severity: Severity::Critical,
+        severity,
         confidence: Confidence::Medium,
     };
     let mut diagnosis = Diagnosis::new(blame, subject, named, since);
@@ -185,7 +266,8 @@ fn of_account(gateway: &Gateway, bad: &Bad, now: Now) -> Diagnosis {
         spoken(now.tick.since(bad.since))
     );
     let subject = (Blame::Account, account.as_str());
-    let mut told = told(subject, (bad.since, summary), vec![text], now);
+    let what = (bad.what.severity(), bad.since, summary);
+    let mut told = told(subject, what, vec![text], now);
     told.account = Some(account.clone());
     told.accounts = vec![account.clone()];
     told.node = Some(node.clone());
@@ -206,7 +288,8 @@ fn of_node(node: &Node, bad: &[(&Gateway, &Bad)], now: Now) -> Diagnosis {
         bad.len(),
         spoken(now.tick.since(since))
     );
-    let mut told = told((Blame::Node, node.as_str()), (since, summary), lines, now);
+    let what = (Severity::Critical, since, summary);
+    let mut told = told((Blame::Node, node.as_str()), what, lines, now);
     told.node = Some(node.clone());
     told.accounts = bad
         .iter()
@@ -216,112 +299,4 @@ fn of_node(node: &Node, bad: &[(&Gateway, &Bad)], now: Now) -> Diagnosis {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::name::Account;
-    use crate::time::Timestamp;
-
-    fn gateway(account: &str) -> Gateway {
-        Gateway {
-            account: Account::new(account).unwrap(),
-            instance: Instance::new(format!("kura-{account}")).unwrap(),
-            node: Node::new("n1").unwrap(),
-            host: format!("{account}.kura.example.dev"),
-            port: 443,
-            address: [172, 16, 0, 2].into(),
-        }
-    }
-
-    fn look(addresses: &[&str], answer: Option<Result<u16, &str>>) -> Look {
-        Look {
-            addresses: Ok(addresses.iter().map(|a| a.parse().unwrap()).collect()),
-            answer: answer.map(|a| a.map_err(str::to_owned)),
-        }
-    }
-
-    fn at(seconds: u64) -> Now {
-        Now {
-            tick: Tick::from_millis(seconds * 1000),
-            wall: Timestamp::from_unix_seconds(1_790_000_000 + seconds),
-        }
-    }
-
-    #[test]
-    fn what_is_wrong_by_what_a_look_brings() {
-        let right = "172.16.0.2";
-        let rows: [(Look, Option<&str>); 9] = [
-            (look(&[right], None), None),
-            (look(&[right, right], Some(Ok(200))), None),
-            (look(&[right, "2001:db8::1"], Some(Ok(404))), None),
-            (look(&[], None), Some("resolves to no IPv4 address")),
-            (look(&["2001:db8::1"], None), Some("no IPv4 address")),
-            (
-                look(&["172.16.0.9"], Some(Ok(200))),
-                Some("resolves to 172.16.0.9, status.nodeAddress is 172.16.0.2"),
-            ),
-            (
-                look(&[right, "172.16.0.9"], None),
-                Some("172.16.0.2, 172.16.0.9"),
-            ),
-            (look(&[right], Some(Ok(502))), Some("answers /up with 502")),
-            (
-                look(&[right], Some(Err("invalid peer certificate: Expired"))),
-                Some("gives no answer: invalid peer certificate: Expired"),
-            ),
-        ];
-        for (look, expected) in rows {
-            let said = trouble(&gateway("acme"), &look).map(|(_, text)| text);
-            match (said, expected) {
-                (Some(said), Some(expected)) => assert!(said.contains(expected), "{said}"),
-                (said, expected) => assert_eq!(said.is_some(), expected.is_some(), "{look:?}"),
-            }
-        }
-        let failed = Look {
-            addresses: Err("no such\nname".into()),
-            answer: None,
-        };
-        let said = trouble(&gateway("acme"), &failed).unwrap().1;
-        assert_eq!(said, "does not resolve: no such name");
-    }
-
-    #[test]
-    fn two_bad_looks_are_told_with_the_time_of_the_first_and_a_good_one_ends_it() {
-        let (mut all, acme) = (Gateways::default(), gateway("acme"));
-        let bad = look(&["172.16.0.9"], None);
-        all.take(&acme, &bad, at(10).tick);
-        assert_eq!(all.diagnoses(at(10)), []);
-        all.take(&acme, &bad, at(25).tick);
-        let told = all.diagnoses(at(25));
-        assert_eq!((told.len(), told[0].since), (1, at(10).tick));
-        assert_eq!(told[0].blame, Blame::Account);
-        assert!(
-            told[0]
-                .summary
-                .contains("acme.kura.example.dev:443 resolves")
-        );
-        all.take(&acme, &look(&["172.16.0.2"], None), at(40).tick);
-        assert_eq!(all.diagnoses(at(40)), []);
-        all.take(&acme, &bad, at(50).tick);
-        all.take(&acme, &bad, at(60).tick);
-        all.keep(&[]);
-        assert_eq!(all.diagnoses(at(60)), []);
-    }
-
-    #[test]
-    fn when_no_gateway_of_a_node_answers_it_is_the_nodes() {
-        let mut all = Gateways::default();
-        let silent = look(&["172.16.0.2"], Some(Err("timed out")));
-        let astray = look(&["172.16.0.9"], None);
-        for second in [0, 15] {
-            all.take(&gateway("a"), &silent, at(second).tick);
-            all.take(&gateway("b"), &silent, at(second).tick);
-        }
-        let told = all.diagnoses(at(15));
-        assert_eq!((told.len(), told[0].blame), (1, Blame::Node));
-        assert_eq!(told[0].accounts.len(), 2);
-        // A name that leads astray is its account's, whatever the others do.
-        all.take(&gateway("b"), &astray, at(30).tick);
-        let blames: Vec<Blame> = all.diagnoses(at(30)).iter().map(|d| d.blame).collect();
-        assert_eq!(blames, [Blame::Account, Blame::Account]);
-    }
-}
+mod tests;

@@ -27,6 +27,8 @@ use crate::tls;
 pub struct ClientSettings {
     /// Certificate authorities instead of the system's.
     pub ca_file: Option<PathBuf>,
+    /// Where to note until when the chains of servers are valid.
+    pub expiry: Option<tls::ChainExpiry>,
     /// A bearer token, read again whenever the file changes.
     pub token_file: Option<PathBuf>,
     /// How long connecting (TCP) may take.
@@ -45,6 +47,7 @@ impl Default for ClientSettings {
     fn default() -> Self {
         Self {
             ca_file: None,
+            expiry: None,
             token_file: None,
             connect_timeout: Duration::from_secs(3),
             timeout: Duration::from_secs(10),
@@ -151,10 +154,11 @@ impl Client {
         connector.enforce_http(false);
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(settings.connect_timeout));
-        let tls = match &settings.ca_file {
-            Some(file) => tls::client_config(tls::read_authorities(file)?)?,
-            None => system_tls()?,
+        let authorities = match &settings.ca_file {
+            Some(file) => tls::read_authorities(file)?,
+            None => tls::system_authorities(),
         };
+        let tls = tls::client_config(authorities, settings.expiry.clone())?;
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
@@ -268,31 +272,6 @@ impl Client {
             headers: head.headers,
             body: body.to_bytes(),
         })
-    }
-}
-
-/// The system's certificate authorities: macOS keeps those that come with it in a file as well
-/// (authorities added to a keychain are not in it: name those by `ca_file`). Reading the
-/// keychain would link frameworks that only Apple's own SDK has.
-#[cfg(target_os = "macos")]
-fn system_tls() -> Result<rustls::ClientConfig, ClientError> {
-    let file = std::path::Path::new("/etc/ssl/cert.pem");
-    let authorities =
-        tls::read_authorities(file).unwrap_or_else(|_| rustls::RootCertStore::empty());
-    Ok(tls::client_config(authorities)?)
-}
-
-/// The system's certificate authorities. Without any, http:// still works and https:// says so.
-#[cfg(not(target_os = "macos"))]
-fn system_tls() -> Result<rustls::ClientConfig, ClientError> {
-    use hyper_rustls::ConfigBuilderExt as _;
-    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(tls::TlsError::from)?;
-    match builder.with_native_roots() {
-        Ok(builder) => Ok(builder.with_no_client_auth()),
-        Err(_) => Ok(tls::client_config(rustls::RootCertStore::empty())?),
     }
 }
 

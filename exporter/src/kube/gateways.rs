@@ -5,15 +5,19 @@
 //! too is ever dialled. Dropping it loses the count of bad looks and nothing else.
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use http::HeaderValue;
+use http::header::CONNECTION;
 use pnwatch_core::kube::Gateway;
-use pnwatch_core::kube::gateway::{Gateways, Look};
+use pnwatch_core::kube::gateway::{Answer, Gateways, Look, Resolved};
 use pnwatch_edge::clock::SharedClock;
 use pnwatch_edge::config::{GatewayLook, Kubernetes};
-use pnwatch_edge::http::{Client, ClientError, ClientSettings};
+use pnwatch_edge::http::{CallError, Client, ClientError, ClientSettings, Request};
+use pnwatch_edge::tls::ChainExpiry;
 use tokio::sync::watch as latest;
 use tokio::time::MissedTickBehavior;
 
@@ -33,27 +37,35 @@ const MAX_ANSWER: usize = 64 << 10;
 pub(super) struct Looker {
     /// `None` = names alone.
     client: Option<Client>,
+    expiry: ChainExpiry,
     clock: SharedClock,
 }
 
 impl Looker {
     /// As configured; `None` = nothing is looked at.
-    pub(super) fn new(
-        config: &Kubernetes,
+    fn new(
+        how: GatewayLook,
+        ca_file: Option<PathBuf>,
         clock: SharedClock,
     ) -> Result<Option<Self>, ClientError> {
-        let client = match config.gateways {
+        let expiry = ChainExpiry::default();
+        let client = match how {
             GatewayLook::None => return Ok(None),
             GatewayLook::Dns => None,
             GatewayLook::Https => Some(Client::new(ClientSettings {
-                ca_file: config.gateway_ca_file.clone(),
+                ca_file,
+                expiry: Some(expiry.clone()),
                 connect_timeout: PATIENCE,
                 timeout: PATIENCE,
                 body_limit: MAX_ANSWER,
                 ..ClientSettings::default()
             })?),
         };
-        Ok(Some(Self { client, clock }))
+        Ok(Some(Self {
+            client,
+            expiry,
+            clock,
+        }))
     }
 
     /// Looks for ever, and tells the engine; ends with the engine.
@@ -83,38 +95,74 @@ impl Looker {
     }
 
     async fn look(&self, gateway: &Gateway) -> Look {
-        let addresses = resolve(&gateway.host, gateway.port).await;
+        let name = resolve(&gateway.host, gateway.port).await;
         let expected = IpAddr::V4(gateway.address);
-        let only = addresses.as_ref().is_ok_and(|found| {
-            !found.is_empty() && found.iter().all(|address| *address == expected)
-        });
+        let only = matches!(&name, Resolved::To(found)
+            if !found.is_empty() && found.iter().all(|address| *address == expected));
         let answer = match &self.client {
-            Some(client) if only => {
-                let url = format!("https://{}:{}/up", gateway.host, gateway.port);
-                let asked = client.get(&url).await;
-                Some(asked.map(|r| r.status).map_err(|error| error.to_string()))
-            }
+            Some(client) if only => Some(self.ask(client, gateway).await),
             _ => None,
         };
-        Look { addresses, answer }
+        Look { name, answer }
+    }
+
+    async fn ask(&self, client: &Client, gateway: &Gateway) -> Answer {
+        let url = format!("https://{}:{}/up", gateway.host, gateway.port);
+        // A connection of its own: a new certificate is seen at the next look.
+        let request = Request::get(url).header(CONNECTION, HeaderValue::from_static("close"));
+        match client.send(request).await {
+            Ok(response) => Answer::Status {
+                code: response.status,
+                valid_for: self.expiry.left(&gateway.host, self.clock.now().wall),
+            },
+            Err(CallError::Connect { why, .. }) if why.contains("certificate") => {
+                Answer::Refused(why)
+            }
+            Err(CallError::Timeout { .. }) => Answer::Silent(format!(
+                "within {} s; is port {} filtered?",
+                PATIENCE.as_secs(),
+                gateway.port
+            )),
+            Err(CallError::Connect { why, .. } | CallError::Broken { why, .. }) => {
+                Answer::Silent(why)
+            }
+            Err(error) => Answer::Silent(error.to_string()),
+        }
     }
 }
 
 /// What the system's resolver says, each address once.
-async fn resolve(host: &str, port: u16) -> Result<Vec<IpAddr>, String> {
+async fn resolve(host: &str, port: u16) -> Resolved {
     let asked = tokio::time::timeout(PATIENCE, tokio::net::lookup_host((host, port))).await;
     match asked {
         Ok(Ok(found)) => {
             let mut addresses: Vec<IpAddr> = found.map(|address| address.ip()).collect();
             addresses.sort_unstable();
             addresses.dedup();
-            Ok(addresses)
+            Resolved::To(addresses)
         }
-        Ok(Err(error)) => Err(error.to_string()),
-        Err(_) => Err(format!(
+        Ok(Err(error)) => failed(error.to_string()),
+        Err(_) => Resolved::Unasked(format!(
             "no answer of the resolver within {} s",
             PATIENCE.as_secs()
         )),
+    }
+}
+
+/// Tells a name that does not exist from a resolver that does not answer: getaddrinfo(3) says
+/// the second in its texts of `EAI_AGAIN`, `EAI_FAIL` and `EAI_SYSTEM`, which the standard library
+/// passes on as text alone.
+fn failed(said: String) -> Resolved {
+    const NOT_THE_NAME: [&str; 4] = [
+        "Temporary failure",
+        "Non-recoverable failure",
+        "System error",
+        "Try again",
+    ];
+    if NOT_THE_NAME.iter().any(|text| said.contains(text)) {
+        Resolved::Unasked(said)
+    } else {
+        Resolved::Nothing(said)
     }
 }
 
@@ -126,7 +174,8 @@ pub(super) fn start(
     (readings, engine): (latest::Receiver<InventorySnapshot>, Handle),
     task: &mut tokio::task::JoinSet<()>,
 ) {
-    match Looker::new(config, Arc::clone(clock)) {
+    let ca_file = config.gateway_ca_file.clone();
+    match Looker::new(config.gateways, ca_file, Arc::clone(clock)) {
         Ok(Some(looker)) => {
             task.spawn(looker.run(readings, engine));
         }
@@ -134,3 +183,6 @@ pub(super) fn start(
         Err(error) => tracing::error!("gateways are not looked at: {error}"),
     }
 }
+
+#[cfg(test)]
+mod tests;

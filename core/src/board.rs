@@ -160,6 +160,9 @@ impl Board {
         if now.since(sight.last_report) > self.limits.stale {
             sight.heard_since = now;
         }
+        let another_vm = matches!(report.vantage, Vantage::Vm(..))
+            && !sight.boot_id.is_empty()
+            && sight.boot_id != report.boot_id;
         sight.boot_id.clone_from(&report.boot_id);
         sight.seq = report.seq;
         sight.last_report = now;
@@ -180,7 +183,22 @@ impl Board {
         if let Some(witness) = &report.witness {
             sight.witness = Some((witness.clone(), now));
         }
+        if another_vm {
+            self.forget_paths(&report.vantage);
+        }
         true
+    }
+
+    /// Another VM has the slot: what the one before it saw says nothing of this one.
+    fn forget_paths(&mut self, vantage: &Vantage) {
+        for layers in self.paths.values_mut() {
+            for paths in layers.values_mut() {
+                paths.remove(vantage);
+            }
+        }
+        for (layer, subject) in self.missing.remove(vantage).unwrap_or_default() {
+            note(&mut self.missed, &subject, (layer, vantage), false);
+        }
     }
 
     fn note_path(&mut self, vantage: &Vantage, seen: &PathReport, now: Tick) {

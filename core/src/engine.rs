@@ -112,7 +112,13 @@ impl Engine {
         if report.cluster != self.inventory.cluster {
             return Applied::WrongCluster;
         }
-        self.board.apply(report, now)
+        let applied = self.board.apply(report, now);
+        if applied == Applied::Fresh {
+            for vm in report.vm_reports() {
+                self.board.apply(&vm, now);
+            }
+        }
+        applied
     }
 
     /// Replaces what another judge (`source`) has found; it takes part in findings.
@@ -135,7 +141,7 @@ impl Engine {
             self.last_noted = now.tick;
             self.note_reached(now.tick);
         }
-        let heard = |v: &Vantage| v.is_client() && self.board.is_reporting(v, now.tick);
+        let heard = |v: &Vantage| v.is_witness() && self.board.is_reporting(v, now.tick);
         let sighted = self.board.vantages().keys().any(heard);
         self.sighted = sighted.then(|| self.sighted.unwrap_or(now.tick));
         let blamed = blamed::by_open(&self.findings, &self.inventory);
@@ -213,7 +219,7 @@ impl Engine {
     ) -> impl Iterator<Item = (Verdict, Option<Tick>)> + 'a {
         self.board
             .paths_to(subject, Layer::Tcp)
-            .filter(move |(v, _)| v.is_client() && self.board.is_reporting(v, now))
+            .filter(move |(v, _)| v.is_witness() && self.board.is_reporting(v, now))
             .map(move |(v, p)| (self.through(v, subject, now), p.state.newest()))
             .filter(|(verdict, _)| *verdict != Verdict::Unknown)
     }

@@ -12,6 +12,7 @@ pub mod burn;
 pub mod burst;
 pub mod correlate;
 pub mod diagnosis;
+pub mod digest;
 pub mod engine;
 pub mod failure;
 pub mod fault;

@@ -191,6 +191,14 @@ impl Vantage {
         self.kind().is_client()
     }
 
+    /// Whether its word counts about what it shares with others: nodes, accounts, the network.
+    ///
+    /// Code in a VM is a customer's. What a VM says is weighed against its own host alone: it
+    /// can neither accuse nor clear anything else, nor open a gate.
+    pub fn is_witness(&self) -> bool {
+        matches!(self, Self::Host(_))
+    }
+
     /// The host that this vantage is or lives on.
     pub fn host(&self) -> Option<&Host> {
         match self {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::bandwidth::Plateau;
 use crate::link::{LinkFacts, Mac};
-use crate::name::{Cluster, Vantage};
+use crate::name::{Cluster, Slot, Vantage};
 use crate::outcome::{Layer, Outcome};
 use crate::plan::PlanId;
 use crate::subject::Subject;
@@ -26,6 +26,10 @@ pub const MAX_PATHS: usize = 150_000;
 pub const MAX_RUNS: usize = 256;
 /// Most round-trip samples per run.
 pub const MAX_SAMPLES: usize = 64;
+/// Most VMs of one host in one report.
+pub const MAX_VMS: usize = 8;
+/// Most paths of one VM in one report.
+pub const MAX_VM_PATHS: usize = 256;
 /// Most counters in one report.
 pub const MAX_COUNTERS: usize = 512;
 
@@ -74,6 +78,26 @@ pub struct Report {
     /// Reads of many segments since the last report.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub large: Vec<LargeRead>,
+    /// What the VMs of a host told its relay. VMs hold no credential and never report by
+    /// themselves: the host that stamps them with their slot vouches for nothing else.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub vms: Vec<VmReport>,
+}
+
+/// What one VM told its host's relay.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct VmReport {
+    /// Where it runs, stamped by the host. A slot outlives its VMs.
+    pub slot: Slot,
+    /// Changes with every VM in the slot, given by the host: what an earlier one saw is no
+    /// evidence about this one.
+    pub boot_id: String,
+    /// It said that it ends.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub stopping: bool,
+    /// What its checks saw since the host's last report.
+    #[serde(default)]
+    pub paths: Vec<PathReport>,
 }
 
 #[expect(
@@ -244,6 +268,38 @@ impl Report {
         serde_json::to_vec(self).unwrap_or_default()
     }
 
+    /// The reports of the VMs in a host's report, each as if it had come by itself. A VM speaks
+    /// of account targets and its control alone; anything else is left out.
+    pub fn vm_reports(&self) -> impl Iterator<Item = Self> + '_ {
+        let host = match &self.vantage {
+            Vantage::Host(host) => Some(host),
+            Vantage::Node(_) | Vantage::Vm(..) => None,
+        };
+        let vms = host.into_iter().flat_map(|host| {
+            let stamped = self.vms.iter();
+            stamped.map(move |vm| (Vantage::Vm(host.clone(), vm.slot.clone()), vm))
+        });
+        vms.map(|(vantage, vm)| Self {
+            version: self.version,
+            cluster: self.cluster.clone(),
+            vantage,
+            boot_id: vm.boot_id.clone(),
+            seq: self.seq,
+            plan_id: self.plan_id.clone(),
+            sent_at: self.sent_at,
+            stopping: vm.stopping,
+            history: self.history,
+            paths: vm.paths.iter().filter(|p| may_tell(p)).cloned().collect(),
+            link: None,
+            ready: Vec::new(),
+            counters: Vec::new(),
+            devices: Vec::new(),
+            witness: None,
+            large: Vec::new(),
+            vms: Vec::new(),
+        })
+    }
+
     fn check(&self) -> Result<(), ReportError> {
         if self.version != REPORT_VERSION {
             return Err(ReportError::Version(self.version));
@@ -257,21 +313,14 @@ impl Report {
             bound("witness.flows", witness.flows.len(), MAX_FLOWS)?;
             bound("witness.claims", witness.claims.len(), MAX_CLAIMS)?;
         }
-        text("boot_id", &self.boot_id, 64, |c| {
-            c.is_ascii_alphanumeric() || c == '-'
-        })?;
-        for path in &self.paths {
-            bound("runs", path.runs.len(), MAX_RUNS)?;
-            for run in &path.runs {
-                bound("rtt_us", run.rtt_us.len(), MAX_SAMPLES)?;
-                bound("kernel_rtt_us", run.kernel_rtt_us.len(), MAX_SAMPLES)?;
-                if run.count == 0 || run.last_age_us > run.first_age_us {
-                    return Err(ReportError::Run {
-                        subject: path.subject.to_string(),
-                    });
-                }
-            }
+        boot_id("boot_id", &self.boot_id)?;
+        bound("vms", self.vms.len(), MAX_VMS)?;
+        for vm in &self.vms {
+            boot_id("vms.boot_id", &vm.boot_id)?;
+            bound("vms.paths", vm.paths.len(), MAX_VM_PATHS)?;
         }
+        let of_vms = self.vms.iter().flat_map(|vm| &vm.paths);
+        self.paths.iter().chain(of_vms).try_for_each(check_path)?;
         for counter in &self.counters {
             text("counters.name", &counter.name, 64, |c| {
                 c.is_ascii_lowercase() || c == '_'
@@ -312,6 +361,33 @@ impl Report {
         }
         Ok(())
     }
+}
+
+/// What a VM can know of: it has no ARP, no names, and no neighbours.
+fn may_tell(path: &PathReport) -> bool {
+    match path.subject {
+        Subject::Account(..) => matches!(path.layer, Layer::Tcp | Layer::Http),
+        Subject::Control => path.layer == Layer::Control,
+        Subject::Node(_) | Subject::Neighbour(_) => false,
+    }
+}
+
+fn boot_id(field: &'static str, value: &str) -> Result<(), ReportError> {
+    text(field, value, 64, |c| c.is_ascii_alphanumeric() || c == '-')
+}
+
+fn check_path(path: &PathReport) -> Result<(), ReportError> {
+    bound("runs", path.runs.len(), MAX_RUNS)?;
+    for run in &path.runs {
+        bound("rtt_us", run.rtt_us.len(), MAX_SAMPLES)?;
+        bound("kernel_rtt_us", run.kernel_rtt_us.len(), MAX_SAMPLES)?;
+        if run.count == 0 || run.last_age_us > run.first_age_us {
+            return Err(ReportError::Run {
+                subject: path.subject.to_string(),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn device_character(c: char) -> bool {

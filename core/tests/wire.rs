@@ -5,8 +5,8 @@
 use pnwatch_core::link::{DeviceState, HeldAddress, MAX_ADDRESSES};
 use pnwatch_core::outcome::{Blind, Cause, Layer, Outcome};
 use pnwatch_core::wire::{
-    Counter, DeviceReport, MAX_COUNTERS, MAX_PATHS, MAX_RUNS, MAX_SAMPLES, PathReport, Peak,
-    ReadyReport, Report, ReportError, Run,
+    Counter, DeviceReport, MAX_COUNTERS, MAX_PATHS, MAX_RUNS, MAX_SAMPLES, MAX_VM_PATHS, MAX_VMS,
+    PathReport, Peak, ReadyReport, Report, ReportError, Run, VmReport,
 };
 use pnwatch_core::witness::{MAX_CLAIMS, MAX_FLOWS, WitnessReport};
 use proptest::prelude::*;
@@ -340,4 +340,74 @@ fn a_filter_is_bounded_and_its_device_is_a_device() {
     ] {
         assert!(with(change).is_err());
     }
+}
+
+fn of_vm(subject: &str, layer: Layer) -> PathReport {
+    PathReport {
+        subject: subject.parse().unwrap(),
+        layer,
+        runs: vec![Run {
+            outcome: Outcome::Unreached(Cause::SynUnanswered),
+            count: 1,
+            first_age_us: 10,
+            last_age_us: 10,
+            rtt_us: Vec::new(),
+            kernel_rtt_us: Vec::new(),
+        }],
+        mac: None,
+    }
+}
+
+fn vm(slot: &str, paths: Vec<PathReport>) -> VmReport {
+    VmReport {
+        slot: slot.parse().unwrap(),
+        boot_id: "b-1".to_owned(),
+        stopping: false,
+        paths,
+    }
+}
+
+#[test]
+fn a_vm_speaks_through_its_host_and_of_what_it_can_know() {
+    let account = "account:tuist/kura-tuist-scw-fr-par/nodeport";
+    let report = changed(|report| {
+        report.vms = vec![vm(
+            "0",
+            vec![
+                of_vm(account, Layer::Tcp),
+                of_vm("control", Layer::Control),
+                of_vm("node:kura-fleet-1", Layer::Arp),
+                of_vm("neighbour:host/mini-9", Layer::Arp),
+                of_vm(account, Layer::Link),
+            ],
+        )];
+    })
+    .unwrap();
+    let told: Vec<Report> = report.vm_reports().collect();
+    let host = report.vantage.host().unwrap();
+    assert_eq!(told[0].vantage.to_string(), format!("vm/{host}/0"));
+    let layers: Vec<Layer> = told[0].paths.iter().map(|p| p.layer).collect();
+    assert_eq!(layers, [Layer::Tcp, Layer::Control]);
+    assert!(told[0].vms.is_empty() && told[0].link.is_none());
+    // A node has no VMs, and no VM has any.
+    for vantage in ["node/n1", "vm/mini-1/0"] {
+        let mut other = report.clone();
+        other.vantage = vantage.parse().unwrap();
+        assert_eq!(other.vm_reports().count(), 0);
+    }
+}
+
+#[test]
+fn vms_are_bounded() {
+    let slots = |n: usize| (0..n).map(|slot| vm(&slot.to_string(), Vec::new()));
+    assert!(changed(|r| r.vms = slots(MAX_VMS).collect()).is_ok());
+    assert!(changed(|r| r.vms = slots(MAX_VMS + 1).collect()).is_err());
+    let paths = vec![of_vm("control", Layer::Control); MAX_VM_PATHS + 1];
+    assert!(changed(|r| r.vms = vec![vm("0", paths)]).is_err());
+    let mut backwards = vec![of_vm("control", Layer::Control)];
+    backwards[0].runs[0].last_age_us = 11;
+    assert!(changed(|r| r.vms = vec![vm("0", backwards)]).is_err());
+    let mut nameless = vm("0", Vec::new());
+    nameless.boot_id.clear();
+    assert!(changed(|r| r.vms = vec![nameless]).is_err());
 }

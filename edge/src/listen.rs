@@ -143,16 +143,7 @@ pub async fn serve_within(
             next = accept(&listener, &free) => next,
             () = shutdown.requested() => break,
         };
-        let router = router.clone();
-        let service = service_fn(move |request: Request<Incoming>| {
-            answer(router.clone(), request, peer, limits)
-        });
-        let connection = http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(limits.header_timeout)
-            .max_buf_size(64 << 10)
-            .serve_connection(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection);
+        let connection = graceful.watch(connection(stream, peer, router.clone(), limits));
         tokio::spawn(async move {
             // A client that hangs up or talks nonsense is no event.
             if let Err(error) = connection.await {
@@ -163,6 +154,37 @@ pub async fn serve_within(
     }
     drop(listener);
     let _ = tokio::time::timeout(limits.grace, graceful.shutdown()).await;
+}
+
+/// One connection that was accepted elsewhere, within `limits`; done when this ends.
+pub async fn serve_one(stream: TcpStream, peer: SocketAddr, router: Router, limits: Limits) {
+    let router = router.layer(DefaultBodyLimit::max(limits.body_bytes));
+    if let Err(error) = connection(stream, peer, router, limits).await {
+        tracing::debug!(%peer, %error, "connection ended");
+    }
+}
+
+fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    router: Router,
+    limits: Limits,
+) -> http1::Connection<
+    TokioIo<TcpStream>,
+    impl hyper::service::Service<
+        Request<Incoming>,
+        Response = Response,
+        Error = std::convert::Infallible,
+        Future: Send,
+    >,
+> {
+    let service =
+        service_fn(move |request: Request<Incoming>| answer(router.clone(), request, peer, limits));
+    http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        .max_buf_size(64 << 10)
+        .serve_connection(TokioIo::new(stream), service)
 }
 
 async fn accept(

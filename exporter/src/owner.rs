@@ -303,6 +303,10 @@ impl Owner {
                 let applied = self.engine.apply(&report, now);
                 if matches!(applied, Applied::Fresh | Applied::History) {
                     self.checks.add(&report, self.engine.inventory());
+                    // VMs are counted and never charged: no budget is theirs to spend.
+                    for vm in report.vm_reports() {
+                        self.checks.add(&vm, self.engine.inventory());
+                    }
                     if let Some(tap) = &self.tap
                         && tap.try_send(Arc::new(*report)).is_err()
                     {

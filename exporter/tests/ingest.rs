@@ -237,3 +237,32 @@ async fn a_rotated_token_takes_over_and_an_unreadable_one_stays() {
     assert_eq!(status("token-that-is-new", 3).await, 200);
     it.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_vm_does_not_report_by_itself() {
+    let mut setup = Setup::new();
+    let file = setup.dir.path().join("vm");
+    std::fs::write(&file, "token-of-a-vm").unwrap();
+    let serve = setup.config.serve.as_mut().unwrap();
+    serve.tokens.push(pnwatch_edge::config::TokenBinding {
+        vantage: "vm/mini-1/0".parse().unwrap(),
+        file,
+    });
+    let it = setup.start().await;
+    let own = with(it.post(bytes(&healthy("vm/mini-1/0", 1))), "token-of-a-vm");
+    let says = ["its host's relay", "serve.tokens"];
+    refused(&it, own, 403, "wrong_vantage", &says).await;
+    // Through its host it is heard, under the host's name and a slot.
+    let mut through = healthy("host/mini-1", 1);
+    let seen = path(common::ACCOUNT, "tcp", "unreached:syn_unanswered", 900, 10);
+    through["vms"] = json!([{ "slot": "0", "boot_id": "b-1", "paths": [seen] }]);
+    it.report(&through).await;
+    // The view is a snapshot, at most a second old.
+    common::until("a path of the VM", || async {
+        let view = it.json("/v1/view").await;
+        let paths = view["paths"].to_string();
+        paths.contains("vm/mini-1/0").then_some(())
+    })
+    .await;
+    it.stop().await;
+}

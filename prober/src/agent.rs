@@ -9,12 +9,13 @@ use core::time::Duration;
 use std::io;
 use std::sync::Arc;
 
-use pnwatch_core::link::LinkFacts;
+use pnwatch_core::inventory::AccountTarget;
+use pnwatch_core::link::{FilterFacts, LinkFacts};
 use pnwatch_core::name::{Cluster, Vantage};
 use pnwatch_core::outcome::Blind;
 use pnwatch_core::plan::Plan;
 use pnwatch_core::time::{Now, Tick};
-use pnwatch_core::wire::{DeviceReport, REPORT_VERSION, Report};
+use pnwatch_core::wire::{DeviceReport, LinkReport, REPORT_VERSION, Report};
 use pnwatch_edge::clock::{SharedClock, Step, StepWatch};
 use pnwatch_edge::shutdown::Shutdown;
 use tokio::sync::{mpsc, watch};
@@ -28,6 +29,8 @@ use crate::link::{Leg, route_target};
 use crate::listener::Status;
 use crate::outbox::HISTORY;
 use crate::plans;
+use crate::relay::RelayState;
+use crate::relay::evidence::{VmNews, Vms};
 use crate::rounds::Rounds;
 use crate::settings::Settings;
 use crate::transport::Transport;
@@ -62,6 +65,10 @@ pub struct Agent<E> {
     flush_at: Tick,
     status: Status,
     route_target: watch::Sender<Option<Ipv4Addr>>,
+    /// The targets of the plan, for the relay.
+    targets: watch::Sender<Arc<Vec<AccountTarget>>>,
+    vms: Vms,
+    filter: Option<FilterFacts>,
     news: mpsc::Receiver<News>,
 }
 
@@ -79,6 +86,12 @@ pub struct Ears {
     pub devices: watch::Receiver<Vec<DeviceReport>>,
     /// What the machine's own packet socket says.
     pub witness: watch::Receiver<Option<Snapshot>>,
+    /// What VMs told the relay.
+    pub vms: mpsc::Receiver<VmNews>,
+    /// How the relay is, where there is one.
+    pub relay: watch::Receiver<Option<RelayState>>,
+    /// The packet filter, where it is read.
+    pub filter: watch::Receiver<Option<FilterFacts>>,
 }
 
 impl<E: Engine> Agent<E> {
@@ -114,6 +127,9 @@ impl<E: Engine> Agent<E> {
             clock,
             status,
             route_target,
+            targets: watch::Sender::new(Arc::default()),
+            vms: Vms::default(),
+            filter: None,
             news,
         };
         (agent, heard)
@@ -146,12 +162,36 @@ impl<E: Engine> Agent<E> {
                 Ok(()) = ears.witness.changed() => {
                     self.witness.clone_from(&ears.witness.borrow_and_update());
                 }
+                Some(news) = ears.vms.recv() => self.hear_vm(news),
+                Ok(()) = ears.relay.changed() => {
+                    self.counters.relay = *ears.relay.borrow_and_update();
+                }
+                Ok(()) = ears.filter.changed() => {
+                    self.filter.clone_from(&ears.filter.borrow_and_update());
+                }
                 () = tokio::time::sleep(wait) => {}
             }
             self.turn();
         }
         self.goodbye().await;
         Ok(())
+    }
+
+    fn hear_vm(&mut self, news: VmNews) {
+        let now = self.clock.now().tick;
+        match news {
+            VmNews::Heard(heard) => {
+                if self.vms.take(heard, now) {
+                    self.flush_at = self.flush_at.min(now.after(COALESCE));
+                }
+            }
+            VmNews::Handed(outcome, known) => self.counters.handed(outcome, known),
+        }
+    }
+
+    /// The targets of the plan, as they change.
+    pub fn watch_targets(&self) -> watch::Receiver<Arc<Vec<AccountTarget>>> {
+        self.targets.subscribe()
     }
 
     fn wait(&self) -> Duration {
@@ -245,6 +285,8 @@ impl<E: Engine> Agent<E> {
         let live: Vec<Plan> = self.plans().into_iter().cloned().collect();
         let plans: Vec<&Plan> = live.iter().collect();
         self.rounds.set_plans(&plans, self.clock.now().tick);
+        let targets = plans.first().map_or_else(Vec::new, |p| p.targets.clone());
+        self.targets.send_replace(Arc::new(targets));
         self.retarget(plans.first().copied());
     }
 
@@ -289,7 +331,9 @@ impl<E: Engine> Agent<E> {
 
     fn flush(&mut self, now: Now) {
         self.flush_at = now.tick.after(REPORT_EVERY);
-        for unit in self.rounds.fold(now.tick).split() {
+        let mut unit = self.rounds.fold(now.tick);
+        unit.vms = self.vms.fold(now.tick);
+        for unit in unit.split() {
             let unit = Arc::new(unit);
             for exporter in &mut self.exporters {
                 exporter.outbox.push(unit.clone());
@@ -338,7 +382,7 @@ impl<E: Engine> Agent<E> {
             history: now.tick.since(unit.at) > HISTORY,
             paths: unit.paths(now.tick),
             link: self.leg.as_ref().filter(|_| current).map(|leg| {
-                let mut link = leg.report(now.tick);
+                let mut link = self.with_filter(leg.report(now.tick));
                 self.add_states(&mut link.facts);
                 link
             }),
@@ -359,6 +403,7 @@ impl<E: Engine> Agent<E> {
                 .filter(|_| current)
                 .map(|snapshot| snapshot.told(now.tick)),
             large: unit.large(now.tick),
+            vms: unit.vms.iter().map(|vm| vm.told(now.tick)).collect(),
         }
     }
 
@@ -370,6 +415,13 @@ impl<E: Engine> Agent<E> {
             filter.states.get_or_insert(usage.used);
             filter.states_limit.get_or_insert(usage.limit);
         }
+    }
+
+    fn with_filter(&self, mut link: LinkReport) -> LinkReport {
+        if self.filter.is_some() {
+            link.facts.filter.clone_from(&self.filter);
+        }
+        link
     }
 
     /// The last report to everybody: silence from now on is no fault.

@@ -4,8 +4,10 @@
 use core::fmt::Write as _;
 use core::time::Duration;
 
+use pnwatch_core::outcome::Outcome;
 use pnwatch_core::wire::Counter;
 
+use crate::relay::RelayState;
 use crate::rounds::LATE;
 
 /// Names of [`LATE`]: a name holds no digits.
@@ -45,6 +47,16 @@ pub struct Counters {
     pub clock_steps: u64,
     /// What the process uses.
     pub usage: Usage,
+    /// How the relay is, where there is one.
+    pub relay: Option<RelayState>,
+    /// Jobs that could use the endpoint that they were handed.
+    pub handed_reached: u64,
+    /// Jobs that could not.
+    pub handed_unreached: u64,
+    /// Jobs that could not tell.
+    pub handed_unmeasured: u64,
+    /// Jobs whose endpoint is in no plan: nobody checks it, or it is another one's.
+    pub handed_unknown: u64,
 }
 
 /// What the process uses.
@@ -69,6 +81,40 @@ impl Usage {
 }
 
 impl Counters {
+    /// A job told what came of its endpoint, and whether the plan knows it.
+    pub fn handed(&mut self, outcome: Outcome, known: bool) {
+        let count = match outcome {
+            Outcome::Reached => &mut self.handed_reached,
+            Outcome::Unreached(_) => &mut self.handed_unreached,
+            Outcome::Unmeasured(_) | Outcome::NotApplicable => &mut self.handed_unmeasured,
+        };
+        *count = count.saturating_add(1);
+        self.handed_unknown = self.handed_unknown.saturating_add(u64::from(!known));
+    }
+
+    /// What the relay counts, where there is one.
+    fn relay(&self) -> Vec<(&'static str, f64)> {
+        let Some(relay) = self.relay else {
+            return Vec::new();
+        };
+        let flag = |on: bool| f64::from(u8::from(on));
+        vec![
+            ("relay_open", flag(relay.open)),
+            ("relay_vms", relay.vms as f64),
+            ("relay_slots_shared", flag(relay.shared)),
+            ("relay_refused_total", relay.refused as f64),
+            ("relay_dropped_total", relay.dropped as f64),
+            ("relay_parsers_ended_total", relay.parsers_ended as f64),
+            ("job_endpoint_reached_total", self.handed_reached as f64),
+            ("job_endpoint_unreached_total", self.handed_unreached as f64),
+            (
+                "job_endpoint_unmeasured_total",
+                self.handed_unmeasured as f64,
+            ),
+            ("job_endpoint_unknown_total", self.handed_unknown as f64),
+        ]
+    }
+
     /// As they travel.
     pub fn wire(&self) -> Vec<Counter> {
         let mut counters = vec![
@@ -90,6 +136,7 @@ impl Counters {
         if let Some(available) = self.arp_available {
             counters.push(("arp_available", f64::from(u8::from(available))));
         }
+        counters.extend(self.relay());
         counters
             .into_iter()
             .map(|(name, value)| Counter {

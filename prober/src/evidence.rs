@@ -16,6 +16,7 @@ use pnwatch_core::wire::{MAX_RUNS, MAX_SAMPLES, PathReport, ReadyReport, Run};
 use pnwatch_core::witness::LargeRead;
 
 use crate::link::micros;
+use crate::relay::evidence::FoldedVm;
 
 /// One or more equal outcomes.
 #[derive(Debug, Clone, Copy)]
@@ -148,6 +149,7 @@ impl Gathering {
             paths,
             ready: core::mem::take(&mut self.ready).into_values().collect(),
             large: core::mem::take(&mut self.large).into_values().collect(),
+            vms: Vec::new(),
         }
     }
 }
@@ -179,6 +181,8 @@ pub struct Unit {
     paths: Vec<FoldedPath>,
     ready: Vec<ReadySeen>,
     large: Vec<LargeSeen>,
+    /// Of the VMs behind this host.
+    pub vms: Vec<FoldedVm>,
 }
 
 /// Folds `entries`, and empties them.
@@ -286,7 +290,8 @@ impl Unit {
     /// How many outcomes it holds.
     pub fn outcomes(&self) -> u64 {
         let runs = self.paths.iter().flat_map(|path| &path.runs);
-        runs.map(|run| u64::from(run.count)).sum()
+        let own: u64 = runs.map(|run| u64::from(run.count)).sum();
+        own + self.vms.iter().map(FoldedVm::outcomes).sum::<u64>()
     }
 
     /// In parts that fit into one report each; at least one, also of nothing.
@@ -302,6 +307,7 @@ impl Unit {
                 paths: self.paths.split_off(paths),
                 ready: self.ready.split_off(ready),
                 large: self.large.split_off(large),
+                vms: Vec::new(),
             });
         }
         parts.push(self);
@@ -316,6 +322,9 @@ impl Unit {
             path.runs.retain(|run| run.outcome != Outcome::Reached);
         }
         rest.paths.retain(|path| !path.runs.is_empty());
+        for vm in &mut rest.vms {
+            vm.shed_successes();
+        }
         rest
     }
 }

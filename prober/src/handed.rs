@@ -4,33 +4,17 @@
 //! One small POST with a deadline of its own. Whether anybody listens changes nothing for the
 //! job: the answer is not even read to its end. No name travels, only an address.
 
-use core::net::{SocketAddr, SocketAddrV4};
+use core::net::SocketAddr;
 use core::time::Duration;
 use std::io;
 
-use pnwatch_core::outcome::Outcome;
-use serde::Serialize;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Version of the message.
-pub const VERSION: u32 = 1;
-/// Where the relay takes it.
-pub const PATH: &str = "/v1/vm/once";
+pub use crate::relay::talk::{HANDED as PATH, Handed, VERSION};
+
 /// How long telling may take: less than what `once` may exceed its budget by.
 pub const WITHIN: Duration = Duration::from_millis(30);
-
-/// What a job was handed, and what came of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Handed {
-    /// Format version.
-    pub version: u32,
-    /// The endpoint, where it is an address; names stay in the VM.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub at: Option<SocketAddrV4>,
-    /// What came of it; not applicable = nothing was handed.
-    pub outcome: Outcome,
-}
 
 /// Tells `relay`; an error says why it may not have heard.
 pub async fn tell(relay: SocketAddr, handed: &Handed) -> io::Result<()> {

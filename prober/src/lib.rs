@@ -20,28 +20,35 @@ pub mod os;
 pub mod outbox;
 pub mod plans;
 pub mod preflight;
+pub mod relay;
 pub mod rounds;
 #[cfg(test)]
 mod samples;
 pub mod settings;
 pub mod transport;
+pub mod vm;
 pub mod witness;
 
 use core::time::Duration;
 use std::sync::Arc;
 
+use pnwatch_core::link::FilterFacts;
 use pnwatch_core::name::{Cluster, Vantage};
 use pnwatch_edge::clock::SharedClock;
 use pnwatch_edge::config::Probe;
 use pnwatch_edge::http::ClientError;
 use pnwatch_edge::listen::{self, ListenError};
 use pnwatch_edge::shutdown::Shutdown;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use agent::{Agent, Ears};
 use engine::{Limits, Sockets};
+use link::Leg;
 use listener::Status;
 use plans::PlanFileError;
+use relay::RelayState;
+use relay::evidence::VmNews;
+use relay::host::Relay;
 use rounds::Rounds;
 use settings::{Settings, fresh_boot_id};
 use transport::{HttpTransport, Transport};
@@ -131,6 +138,7 @@ pub async fn run_with(
     let (mut agent, target) =
         Agent::new(settings.clone(), clock.clone(), rounds, transports, status);
     agent.set_fallback(fallback);
+    let vms = open_relay(&settings, &clock, &agent, leg.clone(), &mut tasks);
     tasks.spawn(os::follow(
         settings.interface.clone(),
         settings.pn_cidr,
@@ -153,9 +161,80 @@ pub async fn run_with(
         leg,
         devices,
         witness,
+        vms: vms.news,
+        relay: vms.state,
+        filter: vms.filter,
     };
     agent.run(ears, shutdown).await?;
     Ok(())
+}
+
+/// What comes from the relay, if there is one.
+struct FromRelay {
+    news: mpsc::Receiver<VmNews>,
+    state: watch::Receiver<Option<RelayState>>,
+    filter: watch::Receiver<Option<FilterFacts>>,
+}
+
+/// Opens the relay and the reading of the packet filter, where the configuration asks for it.
+fn open_relay<E: engine::Engine>(
+    settings: &Settings,
+    clock: &SharedClock,
+    agent: &Agent<E>,
+    leg: watch::Receiver<Option<Leg>>,
+    tasks: &mut tokio::task::JoinSet<()>,
+) -> FromRelay {
+    let (news_tell, news) = mpsc::channel(64);
+    let (state_tell, state) = watch::channel(None);
+    let (filter_tell, filter) = watch::channel(None);
+    if let Some(relay) = settings.relay.clone() {
+        let weighed = if let Some(table) = relay.filter_table.clone() {
+            let table = relay::nft::Table {
+                table,
+                vms: relay.vms,
+                device: settings.interface.clone(),
+            };
+            tasks.spawn(relay::nft::follow(table, filter_tell));
+            filter.clone()
+        } else {
+            // On macOS the filter is read with the link, and reported with it.
+            let (tell, weighed) = watch::channel(None);
+            tasks.spawn(filter_of(leg, tell));
+            weighed
+        };
+        let ears = relay::host::Ears {
+            targets: agent.watch_targets(),
+            filter: weighed,
+        };
+        let mouth = relay::host::Mouth {
+            news: news_tell,
+            state: state_tell,
+        };
+        tasks.spawn(Relay::new(relay, clock.clone(), ears, mouth).run());
+    }
+    FromRelay {
+        news,
+        state,
+        filter,
+    }
+}
+
+/// Passes on what the link's reader says of the packet filter.
+async fn filter_of(
+    mut leg: watch::Receiver<Option<Leg>>,
+    tell: watch::Sender<Option<FilterFacts>>,
+) {
+    while leg.changed().await.is_ok() {
+        let filter = leg
+            .borrow_and_update()
+            .as_ref()
+            .and_then(|leg| leg.facts.filter.clone());
+        tell.send_if_modified(|told| {
+            let is_news = *told != filter;
+            *told = filter;
+            is_news
+        });
+    }
 }
 
 /// Probes on a thread and runtime of its own, so that a busy exporter in the same process never

@@ -9,6 +9,8 @@ use pnwatch_core::name::{Cluster, Vantage};
 use pnwatch_core::plan::Pace;
 use pnwatch_edge::config::Probe;
 
+use crate::relay::RelaySettings;
+
 /// See the [module](self).
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -32,11 +34,15 @@ pub struct Settings {
     pub pace: Pace,
     /// Changes with every start.
     pub boot_id: String,
+    /// The endpoint for the VMs behind this host.
+    pub relay: Option<RelaySettings>,
 }
 
 impl Settings {
     /// From the configuration. `boot_id` changes with every start.
     pub fn new(cluster: &Cluster, probe: &Probe, boot_id: String) -> Self {
+        let relay = |config| RelaySettings::new(config, probe.control.clone(), boot_id.clone());
+        let relay = probe.relay.as_ref().map(relay);
         Self {
             cluster: cluster.clone(),
             vantage: probe.vantage.clone(),
@@ -48,6 +54,7 @@ impl Settings {
             listen: Some(probe.listen),
             pace: probe.pace,
             boot_id,
+            relay,
         }
     }
 }

@@ -25,6 +25,10 @@ pub(super) enum Command {
     /// Run the prober: check the private network from this machine and report
     #[cfg(feature = "prober")]
     Probe(ConfigFile),
+    /// Read what VMs send, without rights; started by the prober alone
+    #[cfg(feature = "prober")]
+    #[command(hide = true)]
+    RelayParser(RelayParserArguments),
     /// Run the exporter: take reports in, judge, publish and page
     #[cfg(feature = "exporter")]
     Serve(ConfigFile),
@@ -50,6 +54,15 @@ pub(super) struct ConfigFile {
     /// The configuration file (YAML)
     #[arg(long, value_name = "FILE")]
     pub(super) config: PathBuf,
+}
+
+/// Whom the relay's parser answers.
+#[cfg(feature = "prober")]
+#[derive(Debug, Args)]
+pub(super) struct RelayParserArguments {
+    /// The VMs' network
+    #[arg(long, value_name = "CIDR")]
+    pub(super) vms: pnwatch_core::link::Cidr,
 }
 
 /// What to check.

@@ -17,6 +17,9 @@ use super::failure::{Failure, code};
 #[cfg(feature = "prober")]
 pub(super) fn probe(path: &Path) -> Result<(), Failure> {
     let config = load(path)?;
+    if let Some(vm) = config.vm {
+        return vm_agent(&vm);
+    }
     if config.probe.is_none() {
         return Err(missing(path, "probe"));
     }
@@ -53,6 +56,38 @@ pub(super) fn preflight(
             format!("{count} of {} checks failed", items.len()),
         )),
     }
+}
+
+/// Runs the agent of a runner VM until it is told to stop.
+#[cfg(feature = "prober")]
+fn vm_agent(vm: &config::Vm) -> Result<(), Failure> {
+    single()?.block_on(async {
+        let shutdown = signals()?;
+        outlive_hangups()?;
+        pnwatch_prober::vm::run(vm, SystemClock::shared(), shutdown)
+            .await
+            .map_err(|error| Failure::from_error(code::UNAVAILABLE, &error))
+    })
+}
+
+/// Reads what VMs send until the prober that started it goes.
+#[cfg(feature = "prober")]
+pub(super) fn relay_parser(vms: pnwatch_core::link::Cidr) -> Result<(), Failure> {
+    single()?
+        .block_on(pnwatch_prober::relay::parser::run(
+            vms,
+            SystemClock::shared(),
+        ))
+        .map_err(|error| Failure::from_error(code::USAGE, &error))
+}
+
+/// A runtime without a thread of its own.
+#[cfg(feature = "prober")]
+fn single() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| unavailable("the async runtime did not start", &error))
 }
 
 /// Runs the exporter, and a prober beside it if the file has one, until told to stop.

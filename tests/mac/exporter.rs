@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::process::Stdio;
 use std::sync::Arc;
 
-use pnwatch_core::wire::{LinkReport, PathReport, REPORT_VERSION, Report};
+use pnwatch_core::name::Slot;
+use pnwatch_core::wire::{LinkReport, PathReport, REPORT_VERSION, Report, VmReport};
 use pnwatch_edge::config::{BaseUrl, ExporterEndpoint};
 use pnwatch_edge::http::{Client, ClientSettings};
 use pnwatch_prober::transport::{HttpTransport, Transport};
@@ -13,7 +14,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-const VANTAGES: [&str; 4] = ["host/mini-1", "host/mini-2", "vm/mini-1/1", "vm/mini-2/1"];
+const VANTAGES: [&str; 2] = ["host/mini-1", "host/mini-2"];
 
 /// Addresses of the PN stand in the inventory and are never dialled.
 const INVENTORY: &str = "pn_cidr: 172.16.0.0/22
@@ -86,12 +87,13 @@ impl Exporter {
         }
     }
 
-    /// Delivers a report as the prober of `vantage` does.
+    /// Delivers a report as the prober of the host `vantage` does, with what its VM told it.
     pub(crate) async fn report(
         &mut self,
         vantage: &str,
-        link: Option<LinkReport>,
+        link: LinkReport,
         paths: Vec<PathReport>,
+        vm: Vec<PathReport>,
     ) {
         self.seq += 1;
         let endpoint = ExporterEndpoint {
@@ -104,9 +106,16 @@ impl Exporter {
             "version": REPORT_VERSION, "cluster": "staging", "vantage": vantage,
             "boot_id": "boot-1", "seq": self.seq, "sent_at": "2026-11-20T12:20:00Z",
         });
+        let vm = VmReport {
+            slot: Slot::new("1").unwrap(),
+            boot_id: "boot-1-1".to_owned(),
+            stopping: false,
+            paths: vm,
+        };
         let report = Report {
             paths,
-            link,
+            link: Some(link),
+            vms: vec![vm],
             ..Report::from_json(empty.to_string().as_bytes()).unwrap()
         };
         transport.report(&report).await.unwrap();

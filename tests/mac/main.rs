@@ -175,22 +175,18 @@ impl Story {
             exporter
                 .report(
                     "host/mini-1",
-                    Some(host.link(held)),
+                    host.link(held),
                     paths("host/mini-1", host_sees),
+                    paths("vm/mini-1/1", vm_sees),
                 )
                 .await;
             exporter
                 .report(
                     "host/mini-2",
-                    Some(HEALTHY.link(began.elapsed())),
+                    HEALTHY.link(began.elapsed()),
                     paths("host/mini-2", FINE),
+                    paths("vm/mini-2/1", FINE),
                 )
-                .await;
-            exporter
-                .report("vm/mini-1/1", None, paths("vm/mini-1/1", vm_sees))
-                .await;
-            exporter
-                .report("vm/mini-2/1", None, paths("vm/mini-2/1", FINE))
                 .await;
             let found = exporter.findings().await;
             if let Some(first) = found.first() {

@@ -150,6 +150,11 @@ pub(super) fn by_vms(case: &Case<'_>, blamed: &mut Blamed, found: &mut Vec<Diagn
         else {
             continue;
         };
+        // VMs check one target after the other: what they reached before it began says nothing.
+        let ports: Vec<Tally> = subjects
+            .iter()
+            .map(|s| tally(s, Layer::Tcp, Some(since)))
+            .collect();
         let own = Vantage::Host(host.clone());
         let of_host: Vec<Tally> = subjects
             .iter()

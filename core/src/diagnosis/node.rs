@@ -157,7 +157,7 @@ fn is_settling(case: &Case<'_>, subject: &Subject, onset: Option<Tick>) -> bool 
     let now = case.now.tick;
     case.board
         .paths_to(subject, Layer::Arp)
-        .filter(|(v, _)| v.is_client())
+        .filter(|(v, _)| v.is_witness())
         .filter_map(|(_, p)| p.state.recovered_at())
         .any(|back| now.since(back) < SETTLE && onset.is_some_and(|onset| onset < back))
 }

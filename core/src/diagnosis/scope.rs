@@ -147,10 +147,10 @@ fn linger<K: Ord + Clone>(blamed: &mut BTreeMap<K, Extent>, open: &BTreeMap<K, E
 }
 
 impl Case<'_> {
-    /// Whether what `vantage` says of a path may be believed: it reports, and its host is not
-    /// itself to blame. A success is believed unless its host is cut off now.
+    /// Whether what `vantage` says of a path may be believed: it is a witness, reports, and its
+    /// host is not itself to blame. A success is believed unless its host is cut off now.
     pub fn credible(&self, blamed: &Blamed, vantage: &Vantage, path: &Path) -> bool {
-        vantage.is_client()
+        vantage.is_witness()
             && self.board.is_reporting(vantage, self.now.tick)
             && match path.state.missing_since() {
                 Some(onset) => !blamed.discredits(vantage, onset),

@@ -105,7 +105,7 @@ pub(super) fn monitor_blind(case: &Case<'_>) -> Option<Diagnosis> {
         .board
         .vantages()
         .keys()
-        .any(|v| v.is_client() && case.board.is_reporting(v, case.now.tick));
+        .any(|v| v.is_witness() && case.board.is_reporting(v, case.now.tick));
     if clients.is_empty() || reporting {
         return None;
     }

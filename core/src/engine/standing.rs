@@ -83,7 +83,7 @@ impl Ground<'_> {
     ) -> impl Iterator<Item = (&'p Vantage, &'p Path)> {
         self.board
             .paths_to(subject, layer)
-            .filter(|(v, _)| v.is_client())
+            .filter(|(v, _)| v.is_witness())
     }
 
     fn lease(&self, vantage: &Vantage) -> Standing {

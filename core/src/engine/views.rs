@@ -38,7 +38,7 @@ impl Engine {
             let arp = self
                 .board
                 .paths_to(&subject, Layer::Arp)
-                .filter(|(v, _)| v.is_client() && self.board.is_reporting(v, now))
+                .filter(|(v, _)| v.is_witness() && self.board.is_reporting(v, now))
                 .map(|(_, p)| p.state.verdict_at(now, &self.settings.limits));
             NodeView {
                 node: n.name.clone(),

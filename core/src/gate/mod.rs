@@ -289,7 +289,7 @@ fn vantages(view: &View, query: &Query) -> Said {
     let reporting = view
         .vantages
         .iter()
-        .filter(|v| v.vantage.is_client() && v.reporting)
+        .filter(|v| v.vantage.is_witness() && v.reporting)
         .count();
     if reporting < query.min_vantages {
         return Said::not(

@@ -8,6 +8,7 @@ use pnwatch_core::link::Cidr;
 use pnwatch_core::name::{Vantage, VantageKind};
 use pnwatch_core::plan::Pace;
 
+use super::relay::Relay;
 use super::section::{FromSection, Section};
 use super::value::BaseUrl;
 
@@ -33,6 +34,8 @@ pub struct Probe {
     /// How often to check where the plan comes from `plan_file`; an exporter's plan brings its
     /// own.
     pub pace: Pace,
+    /// The endpoint for the VMs behind this host; `None` = none is opened.
+    pub relay: Option<Relay>,
 }
 
 /// One exporter replica.
@@ -51,13 +54,17 @@ const MAX_INTERFACE: usize = 15;
 
 impl FromSection for Probe {
     fn from_section(section: &mut Section<'_>) -> Option<Self> {
-        let vantage: Option<Vantage> =
-            section.required("vantage", "node/NAME, host/NAME or vm/HOST/SLOT");
+        let vantage: Option<Vantage> = section.required("vantage", "node/NAME or host/NAME");
         let device = match vantage.as_ref().map(Vantage::kind) {
             Some(VantageKind::Host) => "vlan0",
-            Some(VantageKind::Vm) => "en0",
-            Some(VantageKind::Node) | None => "pn0",
+            Some(VantageKind::Node | VantageKind::Vm) | None => "pn0",
         };
+        if matches!(vantage, Some(Vantage::Vm(..))) {
+            section.refuse(
+                "vantage",
+                "a VM has neither name nor token: write `vm: { relay: GATEWAY:9764 }` at the top of its file instead of `probe`; its host names it",
+            );
+        }
         let interface = section.or("interface", device.to_owned());
         if !is_device_name(&interface) {
             section.refuse(
@@ -81,6 +88,13 @@ impl FromSection for Probe {
             );
         }
         let pace = section.or("pace", Pace::default());
+        let relay = section.optional("relay");
+        if relay.is_some() && !matches!(vantage, Some(Vantage::Host(_)) | None) {
+            section.refuse(
+                "relay",
+                "only a host has VMs behind it; remove the section, or write `vantage: host/NAME`",
+            );
+        }
         refuse_combinations(section, pn_cidr, &control);
         Some(Self {
             vantage: vantage?,
@@ -92,6 +106,7 @@ impl FromSection for Probe {
             control,
             listen,
             pace,
+            relay,
         })
     }
 }

@@ -3,6 +3,7 @@
 use pnwatch_core::name::Cluster;
 
 use super::probe::Probe;
+use super::relay::Vm;
 use super::section::{Findings, FromNode, FromSection, Place, Section};
 use super::serve::Serve;
 use super::tree::Node;
@@ -20,19 +21,35 @@ pub struct Config {
     pub probe: Option<Probe>,
     /// The exporter, if this process is one.
     pub serve: Option<Serve>,
+    /// The agent of a runner VM, if this is one.
+    pub vm: Option<Vm>,
 }
 
 impl FromSection for Config {
     fn from_section(section: &mut Section<'_>) -> Option<Self> {
-        let cluster = section.required("cluster", "NAME");
+        // One image serves every cluster: a VM does not know in which it runs.
+        let in_vm = section.has("vm");
+        let cluster = if in_vm && !section.has("cluster") {
+            Cluster::new("vm").ok()
+        } else {
+            section.required("cluster", "NAME")
+        };
         let log = section.or("log", Log::default());
         let probe = section.optional("probe");
         let serve = section.optional("serve");
+        let vm = section.optional("vm");
+        if in_vm && (section.has("probe") || section.has("serve")) {
+            section.refuse(
+                "vm",
+                "a VM does nothing but tell its host's relay; keep `vm` in a file of its own",
+            );
+        }
         Some(Self {
             cluster: cluster?,
             log,
             probe,
             serve,
+            vm,
         })
     }
 }

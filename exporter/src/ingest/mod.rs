@@ -119,6 +119,15 @@ impl Ingest {
                 ),
             ));
         }
+        if matches!(speaker, Vantage::Vm(..)) {
+            return Err(Refusal::new(
+                StatusCode::FORBIDDEN,
+                "wrong_vantage",
+                format!(
+                    "{speaker} is a VM: it tells its host's relay, and only the host reports; remove its token from serve.tokens"
+                ),
+            ));
+        }
         if report.cluster != self.cluster {
             return Err(self.wrong_cluster(&report.cluster));
         }

@@ -44,6 +44,7 @@ fn path(layer: Layer, outcome: &str, count: u32) -> PathReport {
 
 fn report(vantage: &str, paths: Vec<PathReport>) -> Report {
     Report {
+        vms: Vec::new(),
         version: REPORT_VERSION,
         cluster: Cluster::new("test").unwrap(),
         vantage: vantage.parse().unwrap(),

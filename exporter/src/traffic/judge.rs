@@ -141,7 +141,7 @@ impl<'a> Ways<'a> {
         let mut layers: BTreeMap<(&Subject, &Vantage), ByLayer> = BTreeMap::new();
         for path in &view.paths {
             let key = &path.key;
-            if !key.vantage.is_client() || !matches!(key.subject, Subject::Account(..)) {
+            if !key.vantage.is_witness() || !matches!(key.subject, Subject::Account(..)) {
                 continue;
             }
             let both = layers.entry((&key.subject, &key.vantage)).or_default();

@@ -171,7 +171,7 @@ fn what_client_vantages_find_counts_and_what_node_vantages_find_does_not() {
         (
             vec![
                 path("host/h", tcp, Verdict::Up, None),
-                path("vm/h/0", tcp, Verdict::Down, Some(60)),
+                path("host/g", tcp, Verdict::Down, Some(60)),
             ],
             PathSign::Split,
         ),

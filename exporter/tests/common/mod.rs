@@ -76,6 +76,7 @@ impl Setup {
             .collect();
         let any = "127.0.0.1:0".parse().unwrap();
         let config = Config {
+            vm: None,
             cluster: Cluster::new("staging").unwrap(),
             log: Log::default(),
             probe: None,

@@ -71,6 +71,7 @@ impl Running {
 
 pub fn settings(probed: &Probed, state_dir: Option<&Path>) -> Settings {
     Settings {
+        relay: None,
         cluster: CLUSTER.parse().unwrap(),
         vantage: VANTAGE.parse().unwrap(),
         interface: probed.interface.clone(),

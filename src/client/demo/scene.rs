@@ -76,6 +76,7 @@ impl Scene {
             log: Log::default(),
             probe: None,
             serve: Some(serve),
+            vm: None,
         };
         let clock = SystemClock::shared();
         let exporter = Exporter::bind(&config, clock.clone())
@@ -256,6 +257,7 @@ fn probe(host: Vantage, ingest: SocketAddr, token: PathBuf) -> Result<Probe, Fai
         control: Vec::new(),
         listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         pace: Pace::default(),
+        relay: None,
     })
 }
 

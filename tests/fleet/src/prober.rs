@@ -501,6 +501,7 @@ impl Prober {
                 age_us: age(at),
             });
         Report {
+            vms: Vec::new(),
             version: REPORT_VERSION,
             cluster: world.inventory.cluster.clone(),
             vantage: self.vantage.clone(),

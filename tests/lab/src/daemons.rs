@@ -16,7 +16,7 @@ use crate::process::Processes;
 use crate::rights::Rights;
 use crate::topology::{
     CLUSTER, CONTROL, EXPORTERS, HOST_DEVICE, HOSTS, NODE, NODE_ADDRESS, NODE_DEVICE, PN_CIDR,
-    PODS, host_address, host_name, host_vantage, node_vantage,
+    PODS, RELAY, VM_CIDR, VM_TABLE, host_address, host_name, host_vantage, node_vantage,
 };
 use crate::wait;
 
@@ -393,6 +393,13 @@ impl Daemons {
         let newer = self
             .rights
             .map_or(String::new(), |_| format!("  {NEWER_KEY}: 1\n"));
+        let relay = if *device == HOST_DEVICE {
+            format!(
+                "  relay: {{ gateway: \"{RELAY}\", vms: {VM_CIDR}, filter_table: \"{VM_TABLE}\" }}\n"
+            )
+        } else {
+            String::new()
+        };
         let mut exporters = String::new();
         for address in EXPORTERS.iter().take(self.replicas) {
             let _ = writeln!(
@@ -404,7 +411,7 @@ impl Daemons {
             "cluster: {CLUSTER}\nlog: {{ level: info, format: logfmt }}\nprobe:\n\
              \x20 vantage: {vantage}\n  interface: {device}\n  pn_cidr: {PN_CIDR}\n\
              \x20 exporters:\n{exporters}\
-             \x20 state_dir: {}\n  control: [\"{CONTROL}\"]\n  listen: {PROBER_LISTEN}\n{newer}",
+             \x20 state_dir: {}\n  control: [\"{CONTROL}\"]\n  listen: {PROBER_LISTEN}\n{relay}{newer}",
             state.display()
         )
     }
@@ -419,7 +426,22 @@ impl Daemons {
         Ok(path)
     }
 
-    fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
+    /// What the metrics of exporter 0 say.
+    pub fn metrics(&self) -> Result<String> {
+        let address = format!("{}:{METRICS_PORT}", EXPORTERS[0]);
+        let answer = http::request(
+            &self.exporter,
+            "GET",
+            &address,
+            "/metrics",
+            "",
+            REQUEST_TIMEOUT,
+        )?;
+        Ok(answer.text())
+    }
+
+    /// Writes a file for the lab's own use, for the owner alone.
+    pub fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
         use std::os::unix::fs::PermissionsExt as _;
         let path = self.dir.join(name);
         std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;

@@ -5,6 +5,8 @@ pub mod cluster;
 
 use serde::Serialize;
 
+use crate::faults::{vms, wire};
+
 /// What a page must say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Expected {
@@ -62,7 +64,7 @@ const NODE_PROBER_SILENT: &[Allowed] = &[Allowed {
     subject: "node/prod-kura-fleet-1",
 }];
 
-const fn silent(name: &'static str, about: &'static str) -> Row {
+pub(crate) const fn silent(name: &'static str, about: &'static str) -> Row {
     Row {
         name,
         about,
@@ -205,12 +207,17 @@ pub const ROWS: [Row; 18] = [
 /// How many rows at the end of [`ROWS`] `run all` leaves out.
 pub const EXTRA: usize = 8;
 
-/// The row called `name`, of these and of those that need a cluster.
-pub fn row(name: &str) -> Option<&'static Row> {
+/// Every row: those of the wire, of the VMs and of a cluster last.
+pub fn all() -> impl Iterator<Item = &'static Row> {
     ROWS.iter()
-        .chain(&crate::faults::wire::ROWS)
+        .chain(&wire::ROWS)
+        .chain(&vms::ROWS)
         .chain(&cluster::ROWS)
-        .find(|row| row.name == name)
+}
+
+/// The row called `name`.
+pub fn row(name: &str) -> Option<&'static Row> {
+    all().find(|row| row.name == name)
 }
 
 impl Row {

@@ -9,7 +9,7 @@ use crate::net::{Cable, Namespace, Namespaces};
 use crate::process::Processes;
 use crate::topology::{
     HOST_DEVICE, INTERNET, MGMT_BRIDGE, MGMT_DEVICE, NODE_PORTS, PN_BRIDGE, PN_CIDR, VM_BRIDGE,
-    VM_CIDR, host_address, host_mgmt, host_mgmt_port, host_name, host_port, mac,
+    VM_CIDR, VM_TABLE, host_address, host_mgmt, host_mgmt_port, host_name, host_port, mac,
 };
 
 /// The host's address on its vmnet bridge; the same on every host.
@@ -110,11 +110,19 @@ impl Host {
     }
 }
 
+impl Host {
+    /// Loads the rules of the VMs anew; all of them take effect at one instant.
+    pub fn load_rules(&self, rules: &str) -> Result<()> {
+        let replaced = format!("table {VM_TABLE}\ndelete table {VM_TABLE}\n{rules}");
+        self.namespace.nft(&replaced)
+    }
+}
+
 /// What pf does on a host: VMs reach the PN on `NodePorts` only, translated to the host's PN
 /// address; everything else leaves by the management leg.
-fn rules() -> String {
+pub fn rules() -> String {
     format!(
-        "table ip vmnat {{\n\
+        "table {VM_TABLE} {{\n\
          \x20 chain forward {{\n    type filter hook forward priority filter;\n\
          \x20   ip saddr {VM_CIDR} ip daddr {PN_CIDR} tcp dport {NODE_PORTS} accept\n\
          \x20   ip saddr {VM_CIDR} ip daddr {PN_CIDR} drop\n  }}\n\

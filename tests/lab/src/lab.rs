@@ -15,7 +15,7 @@ use crate::findings::Watcher;
 use crate::http;
 use crate::kernel::Watch;
 use crate::monitoring::Monitoring;
-use crate::net::{self, Namespaces};
+use crate::net::{self, Namespace, Namespaces};
 use crate::network::{Network, NetworkOptions};
 use crate::process::{ProcessId, Processes};
 use crate::second;
@@ -65,6 +65,8 @@ pub struct Lab {
     pub switch_events: Watch,
     /// Where to write what the exporter says of each fault before it is healed.
     pub states: Option<PathBuf>,
+    /// Connections that a fault keeps open.
+    pub held: Vec<std::net::TcpStream>,
     record: RecordFile,
     namespaces: Namespaces,
     program: PathBuf,
@@ -113,6 +115,7 @@ impl Lab {
             node_events,
             switch_events,
             states: None,
+            held: Vec::new(),
             record,
             namespaces,
             program: options.program.clone(),
@@ -202,6 +205,11 @@ impl Lab {
         self.findings
             .as_ref()
             .context("pnwatch is not running in the lab")
+    }
+
+    /// One more namespace, gone with the lab.
+    pub fn create_namespace(&mut self, role: &str) -> Result<Namespace> {
+        self.namespaces.create(role)
     }
 
     /// The names of the lab's namespaces.

@@ -37,5 +37,6 @@ pub mod soak;
 pub mod sockets;
 pub mod stream;
 pub mod topology;
+pub mod vms;
 pub mod wait;
 pub mod webhook;

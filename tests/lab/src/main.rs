@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use pnwatch_lab::expect::cluster::ROWS as CLUSTER_ROWS;
-use pnwatch_lab::expect::{EXTRA, ROWS, Row, row};
+use pnwatch_lab::expect::{EXTRA, ROWS, Row, all, row};
 use pnwatch_lab::judge::Outcome;
 use pnwatch_lab::lab::{self, Lab, LabOptions};
 use pnwatch_lab::pages::{STORIES, Story, story};
@@ -538,11 +538,7 @@ fn rows(names: &[String]) -> Result<Vec<&'static Row>> {
             continue;
         }
         rows.push(row(name).with_context(|| {
-            let known: Vec<&str> = ROWS
-                .iter()
-                .chain(&CLUSTER_ROWS)
-                .map(|row| row.name)
-                .collect();
+            let known: Vec<&str> = all().map(|row| row.name).collect();
             format!(
                 "there is no fault {name:?}; there are: all, cluster, {}",
                 known.join(", ")

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::expect::{ROWS, cluster};
+use crate::expect::all;
 use crate::judge::Outcome;
 use crate::lab::Lab;
 use crate::monitoring::{ALERTMANAGER_ADDRESS, PROMETHEUS_ADDRESS};
@@ -12,11 +12,7 @@ use crate::monitoring::{ALERTMANAGER_ADDRESS, PROMETHEUS_ADDRESS};
 /// The table of faults.
 pub fn list() -> String {
     let mut text = String::new();
-    for row in ROWS
-        .iter()
-        .chain(&crate::faults::wire::ROWS)
-        .chain(&cluster::ROWS)
-    {
+    for row in all() {
         let leads_to = row.expected.map_or("silence".to_owned(), |expected| {
             let goal = row
                 .bar_s
@@ -138,7 +134,7 @@ mod tests {
     #[test]
     fn the_list_names_every_row() {
         let text = list();
-        assert!(ROWS.iter().all(|row| text.contains(row.about)));
+        assert!(all().all(|row| text.contains(row.about)));
         assert!(text.contains(
             "critical PNNodeUnreachable node prod-kura-fleet-1 (address_lost) within 2 s"
         ));

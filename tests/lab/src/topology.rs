@@ -55,6 +55,10 @@ pub const MGMT_DEVICE: &str = "mgmt0";
 pub const VM_BRIDGE: &str = "bridge100";
 /// The sources that a host translates.
 pub const VM_CIDR: &str = "192.168.64.0/22";
+/// Where a host's relay listens for its VMs; the same on every host.
+pub const RELAY: &str = "192.168.64.1:9764";
+/// The nft table by which a host forwards its VMs, in the words of nft(8).
+pub const VM_TABLE: &str = "ip vmnat";
 /// How many hosts there are.
 pub const HOSTS: usize = 3;
 

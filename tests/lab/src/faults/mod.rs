@@ -1,11 +1,15 @@
 //! Faults that really happen: each is injected, told its time by the kernel, and healed.
 
 mod bandwidth;
+mod churn;
 mod cluster;
+mod hostile;
+mod jobs;
 mod node;
 mod path;
 mod quiet;
 mod traffic;
+pub mod vms;
 pub mod wire;
 
 use std::time::Duration;
@@ -148,6 +152,7 @@ pub fn fault(name: &str) -> Result<Fault> {
         other => match wire::fault(other)
             .or_else(|| cluster::fault(other))
             .or_else(|| traffic::fault(other))
+            .or_else(|| vms::fault(other))
         {
             Some(fault) => fault,
             None => bail!("the lab cannot make {other:?}; pnwatch-lab list names what it can"),
@@ -180,15 +185,11 @@ fn switch_report(lab: &mut Lab, change: &Change, since: Timestamp) -> Result<Tim
 #[cfg(test)]
 mod tests {
     use super::fault;
-    use crate::expect::ROWS;
+    use crate::expect::all;
 
     #[test]
     fn every_row_can_be_made_and_silence_is_disturbed() {
-        for row in ROWS
-            .iter()
-            .chain(&super::wire::ROWS)
-            .chain(&crate::expect::cluster::ROWS)
-        {
+        for row in all() {
             let fault = fault(row.name).unwrap();
             assert!(
                 fault.disturb.is_none() || row.expected.is_none(),

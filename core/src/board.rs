@@ -4,7 +4,7 @@
 
 use core::net::Ipv4Addr;
 use core::time::Duration;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::link::{Cidr, LinkFacts, Mac};
 use crate::name::Vantage;
@@ -33,6 +33,10 @@ pub enum Applied {
 
 /// Most observations unfolded from one run; a run says no more with more of them.
 const MAX_UNFOLDED: u32 = 64;
+
+/// Most boots of one vantage, and most vantages, whose history is known by its numbers.
+const MAX_BOOTS: usize = 8;
+const MAX_HISTORIES: usize = 4096;
 
 /// One report each second, and half a second for its way.
 const TOLD_LATELY: Duration = Duration::from_millis(1500);
@@ -96,6 +100,8 @@ pub struct Board {
     ready: BTreeMap<Subject, Ready>,
     /// The newest read of many segments, and when it started.
     large: BTreeMap<Subject, BTreeMap<Vantage, (LargeRead, Tick)>>,
+    /// The newest number of history per vantage and boot, the newest boot last.
+    history: BTreeMap<Vantage, VecDeque<(String, u64)>>,
 }
 
 impl Board {
@@ -110,7 +116,7 @@ impl Board {
     /// Takes a report in.
     pub fn apply(&mut self, report: &Report, now: Now) -> Applied {
         if report.history {
-            return Applied::History;
+            return self.note_history(report);
         }
         if !self.note_vantage(report, now.tick) {
             return Applied::Duplicate;
@@ -135,6 +141,26 @@ impl Board {
             }
         }
         Applied::Fresh
+    }
+
+    /// History is counted once: a report whose answer was lost comes again.
+    fn note_history(&mut self, report: &Report) -> Applied {
+        if !self.history.contains_key(&report.vantage) && self.history.len() >= MAX_HISTORIES {
+            return Applied::History;
+        }
+        let boots = self.history.entry(report.vantage.clone()).or_default();
+        if let Some((_, seq)) = boots.iter_mut().find(|(boot, _)| *boot == report.boot_id) {
+            if report.seq <= *seq {
+                return Applied::Duplicate;
+            }
+            *seq = report.seq;
+            return Applied::History;
+        }
+        boots.push_back((report.boot_id.clone(), report.seq));
+        if boots.len() > MAX_BOOTS {
+            boots.pop_front();
+        }
+        Applied::History
     }
 
     fn note_vantage(&mut self, report: &Report, now: Tick) -> bool {

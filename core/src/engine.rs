@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::board::{Applied, Board};
 use crate::diagnosis::scope::{Case, Patience};
 use crate::diagnosis::{Diagnosis, diagnose};
+use crate::fault::Fault;
 use crate::finding::{Finding, Transition};
 use crate::findings::Findings;
 use crate::inventory::Inventory;
@@ -73,6 +74,8 @@ pub struct Engine {
     /// Since when some client vantage has been heard; `None` = none is.
     sighted: Option<Tick>,
     inventory_changed: bool,
+    /// The inventory is not known yet: nothing is known to be gone.
+    awaits_inventory: bool,
     /// Since when each target has been reached without a break.
     reached_since: BTreeMap<Subject, Tick>,
 }
@@ -92,6 +95,7 @@ impl Engine {
             last_noted: Tick::default(),
             sighted: None,
             inventory_changed: false,
+            awaits_inventory: false,
             reached_since: BTreeMap::new(),
         }
     }
@@ -105,6 +109,13 @@ impl Engine {
     pub fn set_inventory(&mut self, inventory: Inventory) {
         self.inventory = Arc::new(inventory);
         self.inventory_changed = true;
+        self.awaits_inventory = false;
+    }
+
+    /// The inventory so far is none: until [`Engine::set_inventory`] nothing is known to be gone,
+    /// and findings stay open.
+    pub fn await_inventory(&mut self) {
+        self.awaits_inventory = true;
     }
 
     /// Takes a report in. Unknown subjects are accepted and forgotten at the next evaluation.
@@ -150,6 +161,7 @@ impl Engine {
             board: &self.board,
             patience: &self.settings.patience,
             blamed: &blamed,
+            dhcp_silent: self.findings.open().any(|f| f.fault == Fault::DhcpSilent),
             started: self.started.tick,
             sighted: self.sighted.unwrap_or(now.tick),
             now,
@@ -160,6 +172,8 @@ impl Engine {
             board: &self.board,
             inventory: &self.inventory,
             now: now.tick,
+            known: !self.awaits_inventory,
+            dhcp_silent: diagnoses.iter().any(|d| d.fault == Fault::DhcpSilent),
         };
         self.findings.update(diagnoses, now, |finding, since| {
             standing::of(&ground, finding, since)

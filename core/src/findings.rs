@@ -159,7 +159,11 @@ impl Findings {
     fn assert(&mut self, identity: Identity, seen: Diagnosis, now: Now) -> Option<Transition> {
         if let Some(open) = self.open.get_mut(&identity) {
             open.clear_since = None;
+            let (alert, since) = (open.finding.alertname, seen.since);
             let sharpened = sharpen(&mut open.finding, seen, now);
+            if open.finding.alertname != alert {
+                open.since = open.since.max(Some(since));
+            }
             return sharpened.then(|| Transition {
                 change: Change::Sharpened,
                 finding: open.finding.clone(),
@@ -303,6 +307,10 @@ fn sharpen(finding: &mut Finding, seen: Diagnosis, now: Now) -> bool {
         widen(&mut finding.accounts, seen.accounts);
     } else {
         finding.accounts = seen.accounts;
+    }
+    if !same_alert {
+        // Another alert begins with its own fault, not with what led to it.
+        finding.started_at = finding.started_at.max(now.wall_at(seen.since));
     }
     finding.fault = seen.fault;
     finding.severity = seen.severity;

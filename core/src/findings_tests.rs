@@ -100,7 +100,10 @@ fn a_lease_that_runs_out_goes_on_as_the_outage() {
         feed(&mut all, 1000, vec![lost], Standing::Clear),
         [(Change::Sharpened, Fault::NodeUnreachable)]
     );
-    assert_ne!(all.open().next().unwrap().alertname, before);
+    let open = all.open().next().unwrap();
+    assert_ne!(open.alertname, before);
+    // What is told now began when the address went, not when the lease was due.
+    assert_eq!(open.started_at, now(900).wall);
     // Back with an overdue lease: the outage closes first, then the lease warns.
     let warning = || vec![lease(Severity::Warning)];
     assert_eq!(feed(&mut all, 2000, warning(), Standing::Clear), []);

@@ -196,6 +196,10 @@ metrics! {
         "Questions that wait for the gate to open now.";
     TOKEN_FILES_UNREADABLE = "pnwatch_token_files_unreadable" Gauge Count []
         "Vantage token files that cannot be read now; their last content stays in use.";
+    CONFIG_LOAD_SUCCESS = "pnwatch_config_last_reload_success" Gauge Flag []
+        "Whether the configuration could be used when it was last read again (SIGHUP); on 0 the one before stays in use.";
+    TLS_LOAD_SUCCESS = "pnwatch_tls_last_load_success" Gauge Flag []
+        "Whether the listeners' certificate as it is now could be used; on 0 the one before stays in use.";
     INVENTORY_LOAD_SUCCESS = "pnwatch_inventory_last_load_success" Gauge Flag []
         "Whether the inventory file as it is now could be used; on 0 the one before stays in use.";
     INVENTORY_LOAD_TIME = "pnwatch_inventory_last_load_success_timestamp_seconds" Gauge Time []

@@ -18,10 +18,12 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::shutdown::Shutdown;
+use crate::tls::ServerTls;
 
 /// What one listener accepts.
 #[derive(Debug, Clone, Copy)]
@@ -124,13 +126,17 @@ pub async fn bind(name: &str, address: SocketAddr) -> Result<TcpListener, Listen
 
 /// Serves `router` within the default [`Limits`] until the shutdown.
 pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) {
-    serve_within(listener, router, shutdown, Limits::default()).await;
+    serve_within((listener, None), router, shutdown, Limits::default()).await;
 }
 
-/// Serves `router` until the shutdown. Handlers can extract `ConnectInfo<SocketAddr>`.
+/// A connection, encrypted or not.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+
+/// Serves `router` until the shutdown, over TLS where there is a certificate. Handlers can extract `ConnectInfo<SocketAddr>`.
 /// Dropping the future stops accepting; open connections then end with their requests.
 pub async fn serve_within(
-    listener: TcpListener,
+    (listener, tls): (TcpListener, Option<Arc<ServerTls>>),
     router: Router,
     shutdown: Shutdown,
     limits: Limits,
@@ -143,13 +149,33 @@ pub async fn serve_within(
             next = accept(&listener, &free) => next,
             () = shutdown.requested() => break,
         };
-        let connection = graceful.watch(connection(stream, peer, router.clone(), limits));
+        let router = router.clone();
+        let acceptor = tls.as_ref().map(|tls| tls.acceptor());
+        let watcher = graceful.watcher();
         tokio::spawn(async move {
+            // The permit is given back when the connection ends.
+            let _permit = permit;
+            let stream: Box<dyn Stream> = match acceptor {
+                None => Box::new(stream),
+                Some(acceptor) => {
+                    // A client must not hold a connection by never saying hello.
+                    let hello =
+                        tokio::time::timeout(limits.header_timeout, acceptor.accept(stream));
+                    match hello.await {
+                        Ok(Ok(stream)) => Box::new(stream),
+                        Ok(Err(error)) => {
+                            tracing::debug!(%peer, %error, "no TLS connection");
+                            return;
+                        }
+                        Err(_) => return,
+                    }
+                }
+            };
+            let connection = connection(stream, peer, router, limits);
             // A client that hangs up or talks nonsense is no event.
-            if let Err(error) = connection.await {
+            if let Err(error) = watcher.watch(connection).await {
                 tracing::debug!(%peer, %error, "connection ended");
             }
-            drop(permit);
         });
     }
     drop(listener);
@@ -164,13 +190,13 @@ pub async fn serve_one(stream: TcpStream, peer: SocketAddr, router: Router, limi
     }
 }
 
-fn connection(
-    stream: TcpStream,
+fn connection<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+    stream: S,
     peer: SocketAddr,
     router: Router,
     limits: Limits,
 ) -> http1::Connection<
-    TokioIo<TcpStream>,
+    TokioIo<S>,
     impl hyper::service::Service<
         Request<Incoming>,
         Response = Response,

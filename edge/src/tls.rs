@@ -1,6 +1,11 @@
-//! TLS settings of clients. Servers and reloading certificates will stand beside them.
+//! TLS of clients, and of listeners ([`ServerTls`]).
 //!
-//! Nothing here runs; certificates are read when a client is made.
+//! Nothing here runs; a client's authorities are read when it is made, a listener's certificate
+//! whenever it is asked to look.
+
+mod server;
+
+pub use self::server::ServerTls;
 
 mod expiry;
 
@@ -16,7 +21,7 @@ use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
 /// Largest accepted certificate file in bytes: a whole system bundle is a quarter of it.
-const MAX_PEM: u64 = 1 << 20;
+pub(crate) const MAX_PEM: u64 = 1 << 20;
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +42,14 @@ pub enum TlsError {
         /// The file.
         path: PathBuf,
         /// What is wrong.
+        why: String,
+    },
+    /// A private key is missing or belongs to another certificate.
+    #[error("{path}: {why}; write the private key of the certificate into it, as PEM")]
+    Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong; never holds the key.
         why: String,
     },
     /// The system offers no certificate authorities.

@@ -3,6 +3,7 @@
 use pnwatch_edge::config::ConfigError;
 use pnwatch_edge::http::ClientError;
 use pnwatch_edge::listen::ListenError;
+use pnwatch_edge::tls::TlsError;
 
 use crate::ingest::TokenError;
 use crate::kube::ConnectError;
@@ -32,6 +33,9 @@ pub enum ServeError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// The listeners' certificate cannot be used.
+    #[error("serve.tls: {0}")]
+    Tls(#[from] TlsError),
     /// The Alertmanager client cannot be built.
     #[error("serve.alertmanager: {0}")]
     Client(#[from] ClientError),
@@ -55,7 +59,8 @@ impl ServeError {
         match self {
             Self::Inventory(ConfigError::Unreadable { .. })
             | Self::Reader(_)
-            | Self::Token(TokenError::Unusable { .. }) => 66,
+            | Self::Token(TokenError::Unusable { .. })
+            | Self::Tls(TlsError::Unreadable { .. }) => 66,
             Self::Listen(error) => error.exit_code(),
             Self::NoSection
             | Self::NoInventory
@@ -63,6 +68,7 @@ impl ServeError {
             | Self::Kubernetes(_)
             | Self::Token(TokenError::Shared { .. })
             | Self::Client(_)
+            | Self::Tls(_)
             | Self::Traffic(_)
             | Self::Header(..) => 78,
             Self::Signals(_) => 71,

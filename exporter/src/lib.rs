@@ -22,10 +22,12 @@ pub mod ledger;
 pub mod metrics;
 pub mod owner;
 pub mod page;
+pub mod reload;
 pub mod serve;
 pub mod tally;
 pub mod traffic;
 pub mod wishes;
 
 pub use error::ServeError;
+pub use reload::Reread;
 pub use serve::{Exporter, run};

@@ -11,16 +11,19 @@ use pnwatch_core::inventory::Inventory;
 use pnwatch_core::name::Cluster;
 use pnwatch_core::wire::Report;
 use pnwatch_edge::clock::SharedClock;
-use pnwatch_edge::config::{Alertmanager, Config, InventorySource, Serve};
+use pnwatch_edge::config::{Alertmanager, Config, InventorySource, Listener, Serve};
 use pnwatch_edge::http::{Client, ClientSettings};
 use pnwatch_edge::listen::{Limits, ListenError, bind, serve_within};
 use pnwatch_edge::secret::SecretFile;
 use pnwatch_edge::shutdown::{Reloads, Shutdown};
+use pnwatch_edge::tls::ServerTls;
 use tokio::net::TcpListener;
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::alert::{HashJitter, Jitter, Push, Settings as AlertSettings, Standing};
+use crate::alert::{
+    HashJitter, Heartbeat, Jitter, Peer, Push, Settings as AlertSettings, Standing,
+};
 use crate::error::ServeError;
 use crate::gate::{Gate, MAX_WAITING, Sources};
 use crate::health::{Health, Pulse};
@@ -31,24 +34,31 @@ use crate::ledger::{Books, FILE_NAME, Inputs, Inquiries, Keeper, Ledger, Stateme
 use crate::metrics::Metrics;
 use crate::owner::{Handle, Owner};
 use crate::page::{Links, Page, Readers};
+use crate::reload::{Reload, Reread};
 use crate::tally::Tally;
 use crate::traffic::{Verdicts, Watcher};
 use crate::wishes::Wishes;
 
-/// How often token files are looked at.
-const LOOK: Duration = Duration::from_secs(1);
 /// How long the ledger may take to write its last second.
 const GOODBYE: Duration = Duration::from_secs(6);
 
-/// Runs the exporter of `config` until the shutdown.
-pub async fn run(config: Config, clock: SharedClock, shutdown: Shutdown) -> Result<(), ServeError> {
+/// Runs the exporter of `config` until the shutdown; SIGHUP reads everything again, the
+/// configuration by `reread`.
+pub async fn run(
+    config: Config,
+    reread: Reread,
+    clock: SharedClock,
+    shutdown: Shutdown,
+) -> Result<(), ServeError> {
     let mut reloads = Reloads::on_signals().map_err(ServeError::Signals)?;
-    let exporter = Exporter::bind(&config, clock).await?;
-    let reload = exporter.reload();
+    let mut exporter = Exporter::bind(&config, clock).await?;
+    exporter.reread = Some(reread);
+    let [files, inventory] = [exporter.reload_files(), exporter.reload()];
     let forward = tokio::spawn(async move {
         loop {
             reloads.next().await;
-            reload.notify_one();
+            files.notify_one();
+            inventory.notify_one();
         }
     });
     let ended = exporter.run(shutdown).await;
@@ -71,6 +81,10 @@ pub struct Exporter {
     pushes: Vec<Push>,
     pulses: Vec<Arc<Pulse>>,
     reload: Arc<Notify>,
+    reload_files: Arc<Notify>,
+    reread: Option<Reread>,
+    tls: Option<Arc<ServerTls>>,
+    heartbeats: Vec<Heartbeat>,
     books: Books,
     statement: watch::Receiver<Arc<Statement>>,
     watcher: Option<Watcher>,
@@ -88,16 +102,16 @@ impl Source {
         config: &Config,
         inventory: &InventorySource,
         clock: &SharedClock,
-    ) -> Result<(Self, Inventory), ServeError> {
+    ) -> Result<(Self, Inventory, bool), ServeError> {
         if let Some(kubernetes) = &inventory.kubernetes {
             let mut live = Live::start(kubernetes, &config.cluster, Arc::clone(clock)).await?;
-            let inventory = live.first().await;
-            return Ok((Self::Kubernetes(Box::new(live)), inventory));
+            let (inventory, known) = live.first().await;
+            return Ok((Self::Kubernetes(Box::new(live)), inventory, known));
         }
         let file = inventory.file.as_ref().ok_or(ServeError::NoInventory)?;
         let (watched, inventory) =
             Watched::read(file, &config.cluster).map_err(ServeError::Inventory)?;
-        Ok((Self::File(watched), inventory))
+        Ok((Self::File(watched), inventory, true))
     }
 
     /// The cluster's pods as they come and go.
@@ -146,9 +160,13 @@ impl Exporter {
         jitter: Arc<dyn Jitter>,
     ) -> Result<Self, ServeError> {
         let serve = config.serve.clone().ok_or(ServeError::NoSection)?;
-        let (source, inventory) = Source::open(config, &serve.inventory, &clock).await?;
+        let (source, inventory, known) = Source::open(config, &serve.inventory, &clock).await?;
         let tokens = Arc::new(Tokens::read(&serve.tokens)?);
         let readers = Readers::read(&serve.readers)?;
+        let tls = serve.tls.as_ref();
+        let tls = tls
+            .map(|tls| ServerTls::read(&tls.certificate, &tls.key))
+            .transpose()?;
         let listeners = Listeners {
             ingest: bind("serve.listen.ingest", serve.listen.ingest).await?,
             page: bind("serve.listen.page", serve.listen.page).await?,
@@ -161,8 +179,13 @@ impl Exporter {
         // Before anything is served: what was open must be known to the first report.
         let path = serve.state_dir.as_ref().map(|dir| dir.join(FILE_NAME));
         let (ledger, restored) = Ledger::open(path.as_deref(), Arc::clone(&clock));
-        let mut engine = Engine::new(inventory, EngineSettings::default(), now);
+        let mut settings = EngineSettings::default();
+        settings.patience.blind_critical_after = serve.blind_critical_after;
+        let mut engine = Engine::new(inventory, settings, now);
         engine.restore(restored.findings);
+        if !known {
+            engine.await_inventory();
+        }
         let (mut owner, handle) = Owner::new(engine, Arc::clone(&clock), Arc::clone(&pulses[0]));
         let reports = owner.tap();
         let slo = serve.slo.clone();
@@ -191,6 +214,10 @@ impl Exporter {
             watcher,
             reports,
             reload: Arc::default(),
+            reload_files: Arc::default(),
+            reread: None,
+            tls,
+            heartbeats: Vec::new(),
             serve,
         };
         if let Some(settings) = exporter.serve.alertmanager.clone() {
@@ -226,6 +253,20 @@ impl Exporter {
             let pulse = Pulse::new("alertmanager", self.clock.now().tick);
             pulses.push(Arc::clone(&pulse));
             let base = url.as_str().trim_end_matches('/');
+            let peer = Peer::default();
+            if !settings.heartbeat.is_zero() {
+                self.heartbeats.push(Heartbeat {
+                    url: format!("{base}/api/v2/alerts"),
+                    client: Arc::clone(&client),
+                    engine: self.engine.clone(),
+                    cluster: self.cluster.clone(),
+                    replica: format!("{:016x}", (jitter.fraction() * 2f64.powi(53)) as u64),
+                    every: settings.heartbeat,
+                    clock: Arc::clone(&self.clock),
+                    jitter: Arc::clone(jitter),
+                    peer: peer.clone(),
+                });
+            }
             self.pushes.push(Push {
                 url: format!("{base}/api/v2/alerts"),
                 client: Arc::clone(&client),
@@ -239,6 +280,7 @@ impl Exporter {
                 jitter: Arc::clone(jitter),
                 standing: Standing::new(base),
                 tally: Arc::clone(&self.tally),
+                peer,
                 pulse,
             });
         }
@@ -270,6 +312,11 @@ impl Exporter {
     /// Notified, it reads the inventory file at once.
     pub fn reload(&self) -> Arc<Notify> {
         Arc::clone(&self.reload)
+    }
+
+    /// Notified, it reads configuration, tokens and certificate at once.
+    pub fn reload_files(&self) -> Arc<Notify> {
+        Arc::clone(&self.reload_files)
     }
 
     /// Serves until the shutdown; an error if a task ends before it.
@@ -329,22 +376,26 @@ impl Exporter {
         };
         let routers = [
             (
-                "ingest",
+                Listener::Ingest,
                 self.listeners.ingest,
                 ingest.routes().merge(health.clone().routes()),
             ),
             (
-                "page",
+                Listener::Page,
                 self.listeners.page,
                 page.routes(health.clone().routes().merge(gate.routes())),
             ),
             (
-                "metrics",
+                Listener::Metrics,
                 self.listeners.metrics,
                 metrics.routes().merge(health.routes()),
             ),
         ];
-        for (name, listener, router) in routers {
+        let encrypted = self.serve.tls.as_ref().map(|tls| tls.listeners.clone());
+        let encrypted = encrypted.unwrap_or_default();
+        for (kind, listener, router) in routers {
+            let name = listener_name(kind);
+            let tls = self.tls.clone().filter(|_| encrypted.contains(&kind));
             let shutdown = shutdown.clone();
             // Waiting at the gate is a long request, and must leave connections to the page.
             let usual = Limits::default();
@@ -368,7 +419,7 @@ impl Exporter {
                 ..usual
             };
             listening.spawn(async move {
-                serve_within(listener, router, shutdown, limits).await;
+                serve_within((listener, tls), router, shutdown, limits).await;
                 name
             });
         }
@@ -431,9 +482,23 @@ impl Exporter {
                 });
             }
         }
+        for heartbeat in self.heartbeats {
+            tasks.spawn(async move {
+                heartbeat.run().await;
+                "heartbeat"
+            });
+        }
+        let reload = Reload {
+            tokens: self.tokens,
+            tls: self.tls,
+            tally: self.tally,
+            reread: self.reread,
+            settings: self.serve,
+            asked: self.reload_files,
+        };
         tasks.spawn(async move {
-            follow_tokens(self.tokens, self.tally).await;
-            "tokens"
+            reload.run().await;
+            "reload"
         });
         // Only the tasks may hold handles: the engine's queue closes when they are gone.
         drop(self.engine);
@@ -451,6 +516,14 @@ fn links(serve: &Serve) -> Links {
     let url = manager.and_then(|manager| manager.external_url.as_ref());
     Links {
         alertmanager: url.map(|url| url.as_str().trim_end_matches('/').to_owned()),
+    }
+}
+
+fn listener_name(listener: Listener) -> &'static str {
+    match listener {
+        Listener::Ingest => "ingest",
+        Listener::Page => "page",
+        Listener::Metrics => "metrics",
     }
 }
 
@@ -476,15 +549,4 @@ async fn supervise(
     while listening.join_next().await.is_some() {}
     tracing::info!("stopped");
     Ok(())
-}
-
-async fn follow_tokens(tokens: Arc<Tokens>, tally: Arc<Tally>) {
-    loop {
-        tokio::time::sleep(LOOK).await;
-        let (tokens, tally) = (Arc::clone(&tokens), Arc::clone(&tally));
-        let looked = tokio::task::spawn_blocking(move || tokens.refresh(&tally)).await;
-        if looked.is_err() {
-            return;
-        }
-    }
 }

@@ -98,6 +98,8 @@ pub struct Tally {
     gate_overrides: AtomicU64,
     gate_waiting: AtomicU64,
     tokens_unreadable: AtomicU64,
+    config_bad: AtomicBool,
+    tls_bad: AtomicBool,
     inventory_bad: AtomicBool,
     inventory_loaded: AtomicU64,
     inventory_stale: AtomicU64,
@@ -173,6 +175,26 @@ impl Tally {
     /// As set last.
     pub fn tokens_unreadable(&self) -> u64 {
         self.tokens_unreadable.load(Relaxed)
+    }
+
+    /// Whether the configuration as it is now could be used.
+    pub fn set_config_good(&self, good: bool) {
+        self.config_bad.store(!good, Relaxed);
+    }
+
+    /// As set last; good before.
+    pub fn config_good(&self) -> bool {
+        !self.config_bad.load(Relaxed)
+    }
+
+    /// Whether the listeners' certificate as it is now could be used.
+    pub fn set_tls_good(&self, good: bool) {
+        self.tls_bad.store(!good, Relaxed);
+    }
+
+    /// As set last; good before, and without a certificate.
+    pub fn tls_good(&self) -> bool {
+        !self.tls_bad.load(Relaxed)
     }
 
     /// The inventory was read.

@@ -7,6 +7,7 @@
 use core::net::Ipv4Addr;
 use core::time::Duration;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use pnwatch_core::inventory::AccountTarget;
@@ -24,7 +25,7 @@ use crate::counters::{Counters, Usage};
 use crate::engine::Engine;
 use crate::engine::poller::Readiness;
 use crate::evidence::Unit;
-use crate::exporters::{Exporter, News};
+use crate::exporters::{Exporter, News, Replay};
 use crate::link::{Leg, route_target};
 use crate::listener::Status;
 use crate::outbox::HISTORY;
@@ -33,6 +34,7 @@ use crate::relay::RelayState;
 use crate::relay::evidence::{VmNews, Vms};
 use crate::rounds::Rounds;
 use crate::settings::Settings;
+use crate::spool::{Ask, Keeper};
 use crate::transport::Transport;
 use crate::witness::Snapshot;
 
@@ -63,6 +65,7 @@ pub struct Agent<E> {
     steps: StepWatch,
     counters: Counters,
     flush_at: Tick,
+    spool: Option<Keeper>,
     status: Status,
     route_target: watch::Sender<Option<Ipv4Addr>>,
     /// The targets of the plan, for the relay.
@@ -105,6 +108,8 @@ impl<E: Engine> Agent<E> {
     ) -> (Self, watch::Receiver<Option<Ipv4Addr>>) {
         let (tell, news) = mpsc::channel(64);
         let (cluster, vantage) = (settings.cluster.clone(), settings.vantage.clone());
+        let names: Vec<String> = transports.iter().map(|t| t.name().to_owned()).collect();
+        let spool = open_spool(settings.state_dir.as_deref(), &names, &tell);
         let exporters = transports.into_iter().enumerate();
         let exporters = exporters
             .map(|(number, transport)| Exporter::open(number, transport, &cluster, &vantage, &tell))
@@ -124,6 +129,7 @@ impl<E: Engine> Agent<E> {
             steps: StepWatch::new(),
             counters: Counters::default(),
             flush_at: clock.now().tick,
+            spool,
             clock,
             status,
             route_target,
@@ -216,6 +222,7 @@ impl<E: Engine> Agent<E> {
             self.flush(now);
         }
         self.dispatch(now);
+        self.spool(now, false);
     }
 
     /// Why slots passed, if slots passed.
@@ -244,6 +251,7 @@ impl<E: Engine> Agent<E> {
                 self.replan();
                 self.keep_plan();
             }
+            News::Spooled { to, report } => self.replay(to, report),
             News::Sent {
                 to,
                 keep,
@@ -258,11 +266,63 @@ impl<E: Engine> Agent<E> {
                 let Some(exporter) = self.exporters.get_mut(to) else {
                     return;
                 };
+                if exporter.replay == Replay::UnderWay {
+                    // Refused for good is gone as well; away, it is asked for again later.
+                    exporter.replay = Replay::Due;
+                    if keep {
+                        exporter.hold(error);
+                    } else if let Some(spool) = &self.spool {
+                        spool.ask(Ask::Done(to));
+                    }
+                    return;
+                }
                 if exporter.sent(keep, error, retry_at) {
                     self.counters.reports += 1;
                 } else {
                     self.counters.report_failures += 1;
                 }
+            }
+        }
+    }
+
+    /// A report of the spool, to be sent if the line is still free.
+    fn replay(&mut self, to: usize, report: Option<Box<Report>>) {
+        let Some(exporter) = self.exporters.get_mut(to) else {
+            return;
+        };
+        exporter.replay = match report {
+            None => Replay::Nothing,
+            Some(report) if exporter.outbox.is_empty() => {
+                if exporter.line.try_send(*report).is_ok() {
+                    Replay::UnderWay
+                } else {
+                    Replay::Due
+                }
+            }
+            Some(_) => Replay::Due,
+        };
+    }
+
+    /// What exporters miss goes to the disk; what is there, to those that miss nothing else.
+    fn spool(&mut self, now: Now, leaving: bool) {
+        let Some(spool) = &self.spool else { return };
+        let boot_id = spooled_boot_id(&self.boot_id);
+        for number in 0..self.exporters.len() {
+            while let Some(line) = self.exporters[number].outbox.to_spool(now.tick, leaving) {
+                let mut report = self.report(number, line.seq, &line.unit, now, false);
+                report.boot_id.clone_from(&boot_id);
+                report.history = true;
+                spool.ask(Ask::Keep(number, Box::new(report), now));
+                let replay = &mut self.exporters[number].replay;
+                if *replay == Replay::Nothing {
+                    *replay = Replay::Due;
+                }
+            }
+            let exporter = &mut self.exporters[number];
+            if !leaving && exporter.may_replay() {
+                exporter.replay = Replay::Asked;
+                let last = exporter.outbox.disk_only();
+                spool.ask(Ask::Next(number, now, boot_id.clone(), last));
             }
         }
     }
@@ -355,6 +415,9 @@ impl<E: Engine> Agent<E> {
 
     fn dispatch(&mut self, now: Now) {
         for number in 0..self.exporters.len() {
+            if self.exporters[number].replay == Replay::UnderWay {
+                continue;
+            }
             let Some((numbered, newest)) = self.exporters[number].outbox.take(now.tick) else {
                 continue;
             };
@@ -429,6 +492,7 @@ impl<E: Engine> Agent<E> {
         let now = self.clock.now();
         self.rounds.step(now.tick, Blind::Overrun);
         self.flush(now);
+        self.spool(now, true);
         let mut calls = Vec::new();
         for number in 0..self.exporters.len() {
             let Some(newest) = self.exporters[number].outbox.newest() else {
@@ -452,5 +516,23 @@ impl<E: Engine> Agent<E> {
                 "the goodbye did not arrive everywhere in time; the vantage will be missed"
             );
         }
+        if let Some(spool) = &self.spool
+            && !spool.flush(GOODBYE)
+        {
+            tracing::warn!("what exporters have missed is not all on disk");
+        }
     }
+}
+
+/// The numbers of what was spooled count by themselves: it arrives after what is newer.
+fn spooled_boot_id(boot_id: &str) -> String {
+    format!("{boot_id}-spool")
+}
+
+fn open_spool(dir: Option<&Path>, names: &[String], tell: &mpsc::Sender<News>) -> Option<Keeper> {
+    Keeper::start(dir?, names, tell.clone())
+        .inspect_err(|error| {
+            tracing::warn!("what exporters miss is not kept on disk: no thread for it ({error})");
+        })
+        .ok()
 }

@@ -4,7 +4,7 @@
 //! which their checks started. Units are shared by the queues of all exporters.
 
 use core::time::Duration;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use pnwatch_core::link::Mac;
@@ -12,7 +12,7 @@ use pnwatch_core::outcome::{Layer, Outcome};
 use pnwatch_core::schedule::CheckId;
 use pnwatch_core::subject::Subject;
 use pnwatch_core::time::Tick;
-use pnwatch_core::wire::{MAX_RUNS, MAX_SAMPLES, PathReport, ReadyReport, Run};
+use pnwatch_core::wire::{MAX_RUNS, MAX_SAMPLES, MAX_VMS, PathReport, ReadyReport, Run};
 use pnwatch_core::witness::LargeRead;
 
 use crate::link::micros;
@@ -242,6 +242,26 @@ impl TickRun {
     }
 }
 
+impl FoldedPath {
+    /// A run that follows: an equal one goes on.
+    fn extend(&mut self, run: &TickRun) {
+        match self.runs.last_mut() {
+            Some(last) if last.outcome == run.outcome && last.last <= run.first => {
+                last.count = last.count.saturating_add(run.count);
+                last.last = last.last.max(run.last);
+                for (samples, more) in [
+                    (&mut last.rtt_us, &run.rtt_us),
+                    (&mut last.kernel_rtt_us, &run.kernel_rtt_us),
+                ] {
+                    let room = MAX_SAMPLES.saturating_sub(samples.len());
+                    samples.extend(more.iter().take(room));
+                }
+            }
+            _ => self.runs.push(run.clone()),
+        }
+    }
+}
+
 impl Unit {
     /// The paths as they are told at `now`.
     pub fn paths(&self, now: Tick) -> Vec<PathReport> {
@@ -277,14 +297,14 @@ impl Unit {
         self.large.iter().map(told).collect()
     }
 
-    /// How many paths it tells of.
+    /// How many paths it tells of, its VMs' too.
     pub fn len(&self) -> usize {
-        self.paths.len()
+        self.paths.len() + self.vms.iter().map(FoldedVm::len).sum::<usize>()
     }
 
     /// Whether it tells of no path.
     pub fn is_empty(&self) -> bool {
-        self.paths.is_empty()
+        self.len() == 0
     }
 
     /// How many outcomes it holds.
@@ -314,7 +334,7 @@ impl Unit {
         parts
     }
 
-    /// Without successes: what is dropped first when there is no room.
+    /// Without successes: what is dropped first when there is no room at all.
     #[must_use]
     pub fn without_successes(&self) -> Self {
         let mut rest = self.clone();
@@ -327,6 +347,87 @@ impl Unit {
         }
         rest
     }
+
+    /// Successes as counts per path alone, everything else whole: what is kept for long.
+    #[must_use]
+    pub fn folded(&self) -> Self {
+        let mut rest = self.clone();
+        for run in rest.paths.iter_mut().flat_map(|path| &mut path.runs) {
+            if run.outcome == Outcome::Reached {
+                run.rtt_us = Vec::new();
+                run.kernel_rtt_us = Vec::new();
+            }
+        }
+        for vm in &mut rest.vms {
+            vm.shed_samples();
+        }
+        rest
+    }
+
+    /// Takes the unit that follows in; `false` = it has no room, and nothing changed.
+    pub fn join(&mut self, next: &Self) -> bool {
+        let mut places = BTreeMap::new();
+        for (place, path) in self.paths.iter().enumerate() {
+            places.insert((Arc::clone(&path.subject), path.layer), place);
+        }
+        let place = |path: &FoldedPath| places.get(&(Arc::clone(&path.subject), path.layer));
+        let fits = next.paths.iter().all(|path| {
+            let there = place(path).and_then(|place| self.paths.get(*place));
+            there.is_none_or(|there| there.runs.len() + path.runs.len() <= MAX_RUNS)
+        });
+        let room = |one: usize, other: usize| one + other <= PATHS_PER_REPORT;
+        let fits = fits
+            && room(self.weight(), next.weight())
+            && room(self.ready.len(), next.ready.len())
+            && room(self.large.len(), next.large.len());
+        if !fits {
+            return false;
+        }
+        let Some(vms) = joined(&self.vms, &next.vms) else {
+            return false;
+        };
+        self.vms = vms;
+        for path in &next.paths {
+            match place(path).and_then(|place| self.paths.get_mut(*place)) {
+                Some(there) => {
+                    for run in &path.runs {
+                        there.extend(run);
+                    }
+                    there.mac = path.mac.or(there.mac);
+                }
+                None => self.paths.push(path.clone()),
+            }
+        }
+        let told: BTreeSet<_> = next.ready.iter().map(|seen| &seen.subject).collect();
+        self.ready.retain(|old| !told.contains(&old.subject));
+        self.ready.extend(next.ready.iter().cloned());
+        let told: BTreeSet<_> = next.large.iter().map(|seen| &seen.subject).collect();
+        self.large.retain(|old| !told.contains(&old.subject));
+        self.large.extend(next.large.iter().cloned());
+        self.at = next.at;
+        true
+    }
+
+    /// How much of a report it fills, in paths of one run.
+    pub(crate) fn weight(&self) -> usize {
+        let runs = self.paths.iter().flat_map(|path| &path.runs);
+        let own: usize = runs
+            .map(|run| 1 + (run.rtt_us.len() + run.kernel_rtt_us.len()) / 32)
+            .sum();
+        own + self.vms.iter().map(FoldedVm::weight).sum::<usize>()
+    }
+}
+
+/// What VMs told before and after, in one; `None` = there is no room, or a slot has another VM.
+fn joined(before: &[FoldedVm], after: &[FoldedVm]) -> Option<Vec<FoldedVm>> {
+    let mut all = before.to_vec();
+    for vm in after {
+        match all.iter_mut().find(|there| there.is_in_slot_of(vm)) {
+            Some(there) => there.join(vm).then_some(())?,
+            None => all.push(vm.clone()),
+        }
+    }
+    (all.len() <= MAX_VMS).then_some(all)
 }
 
 #[cfg(test)]

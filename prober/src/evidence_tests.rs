@@ -53,9 +53,32 @@ fn results_are_told_by_start_whenever_they_came() {
             (Outcome::Reached, 1, 1_000_000, 1_000_000, 1),
         ]
     );
-    let rest = unit.without_successes().paths(Tick::from_millis(5000));
-    assert_eq!(rest[0].runs.len(), 1);
-    assert_eq!(unit.without_successes().outcomes(), 1);
+    let rest = unit.folded().paths(Tick::from_millis(5000));
+    assert!(rest[0].runs.iter().all(|run| run.rtt_us.is_empty()));
+    assert_eq!(unit.folded().outcomes(), 4);
+}
+
+#[test]
+fn units_join_into_one_and_equal_runs_go_on() {
+    let mut first = gathered(&[entry(Outcome::Reached, 1000), entry(Outcome::Reached, 2000)]);
+    let second = gathered(&[entry(Outcome::Reached, 3000), entry(MISS, 4000)]);
+    assert!(first.join(&second));
+    let told = first.paths(Tick::from_millis(5000));
+    let seen: Vec<_> = told[0]
+        .runs
+        .iter()
+        .map(|r| (r.count, r.first_age_us))
+        .collect();
+    assert_eq!(
+        (told.len(), seen),
+        (1, vec![(3, 4_000_000), (1, 1_000_000)])
+    );
+    // A unit that would burst the wire's bound stays for itself, and nothing changed.
+    let many: Vec<Entry> = (0..MAX_RUNS as u64)
+        .map(|n| entry(if n % 2 == 0 { MISS } else { Outcome::Reached }, 5000 + n))
+        .collect();
+    assert!(!first.join(&gathered(&many)));
+    assert_eq!(first.outcomes(), 4);
 }
 
 #[test]

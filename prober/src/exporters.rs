@@ -37,6 +37,13 @@ pub enum News {
         /// What the exporter wants checked now.
         asked: Vec<Subject>,
     },
+    /// The oldest report of the spool; `None` = nothing waits there.
+    Spooled {
+        /// The number of the exporter.
+        to: usize,
+        /// The report.
+        report: Option<Box<Report>>,
+    },
 }
 
 /// One exporter as the loop sees it.
@@ -50,6 +57,21 @@ pub struct Exporter {
     /// What it wants checked.
     pub plan: Option<Plan>,
     said: Option<String>,
+    /// What of the spool goes next.
+    pub replay: Replay,
+}
+
+/// How far an exporter is with what is on disk for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Replay {
+    /// Something may be there.
+    Due,
+    /// The spool was asked.
+    Asked,
+    /// A report of it is under way.
+    UnderWay,
+    /// Nothing is there.
+    Nothing,
 }
 
 /// Beyond this many targets a change is logged without counting what differs.
@@ -79,6 +101,8 @@ impl Exporter {
             line,
             plan: None,
             said: None,
+            // The last run may have left something.
+            replay: Replay::Due,
         }
     }
 
@@ -98,6 +122,16 @@ impl Exporter {
             "plan"
         );
         self.plan = Some(plan);
+    }
+
+    /// Whether the line is free for what is on disk: all that is newer has arrived.
+    pub fn may_replay(&self) -> bool {
+        self.replay == Replay::Due && self.outbox.is_empty() && self.said.is_none()
+    }
+
+    /// What is on disk waits until something newer is accepted.
+    pub fn hold(&mut self, error: Option<String>) {
+        self.said = self.said.take().or(error);
     }
 
     /// The report under way arrived, or not; whether it did. Trouble is said once.

@@ -25,6 +25,7 @@ pub mod rounds;
 #[cfg(test)]
 mod samples;
 pub mod settings;
+pub mod spool;
 pub mod transport;
 pub mod vm;
 pub mod witness;

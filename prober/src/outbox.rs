@@ -2,8 +2,10 @@
 //!
 //! Each exporter has its own, so that a dead one delays nobody. A unit keeps its number until it
 //! is accepted: a report that arrived although its answer was lost is known by its number and
-//! not counted twice. Without room, in units or in paths, the oldest successes go first, then the
-//! oldest units.
+//! not counted twice. What has waited is sent [`JOINED`] units at a time, as far as one report
+//! has room, so that a slow line keeps up and a long absence is over soon. Units that wait for
+//! long keep counts of successes alone; beyond [`KEPT`] and [`KEPT_PATHS`] what is on disk goes
+//! first ([`Outbox::to_spool`]), then the oldest successes, then the oldest units.
 
 use core::time::Duration;
 use std::collections::VecDeque;
@@ -13,14 +15,19 @@ use pnwatch_core::time::Tick;
 
 use crate::evidence::Unit;
 
-/// Evidence older than this when it is sent is history: counted, never judged by.
-pub const HISTORY: Duration = Duration::from_mins(1);
-/// Units that are kept whole; older ones lose their successes.
+/// Evidence older than this when it is sent is history: counted, never judged by. As long as
+/// units are kept: results take their places by their starts, and a verdict needs fresh ones.
+pub const HISTORY: Duration = Duration::from_mins(10);
+/// Units that are kept whole; older ones keep counts of successes alone.
 pub const WHOLE: usize = 120;
 /// Units that are kept at all: ten minutes at one a second.
 pub const KEPT: usize = 600;
 /// Paths that are told of in all units together, about 64 MiB: at many targets this comes first.
 pub const KEPT_PATHS: usize = 200_000;
+/// Units in one report at most: the finest slot of the budgets, at one a second.
+pub const JOINED: usize = 10;
+/// For how long a line is down before what waits goes to the disk.
+pub const SPOOLED_AFTER: Duration = Duration::from_secs(10);
 
 /// One unit under its number.
 #[derive(Debug, Clone)]
@@ -30,6 +37,9 @@ pub struct Numbered {
     /// Its evidence.
     pub unit: Arc<Unit>,
     folded: bool,
+    stripped: bool,
+    /// It may have arrived: it goes again as it is.
+    tried: bool,
 }
 
 /// See the [module](self).
@@ -42,6 +52,12 @@ pub struct Outbox {
     dropped: u64,
     /// Paths in the queue.
     paths: usize,
+    /// Since when nothing is accepted.
+    failing_since: Option<Tick>,
+    /// The newest number that is on disk.
+    spooled: u64,
+    /// The newest number that memory gave up while it was on disk.
+    disk_only: u64,
 }
 
 impl Outbox {
@@ -53,6 +69,8 @@ impl Outbox {
             seq: self.last_seq,
             unit,
             folded: false,
+            stripped: false,
+            tried: false,
         });
         self.shed();
     }
@@ -60,40 +78,92 @@ impl Outbox {
     fn shed(&mut self) {
         // What is being sent stays as it is, and the newest comes whole or not at all.
         let first = usize::from(self.under_way);
-        let newest = self.queue.len().saturating_sub(1);
         let surplus = self.queue.len().saturating_sub(WHOLE);
-        for at in first..newest {
-            if at < surplus || self.paths > KEPT_PATHS {
-                self.fold(at);
+        for old in self.queue.range_mut(first..first.max(surplus)) {
+            if !old.folded {
+                old.folded = true;
+                old.unit = Arc::new(old.unit.folded());
             }
         }
-        while self.queue.len() > first + 1
-            && (self.queue.len() > KEPT || self.paths > KEPT_PATHS)
-            && let Some(oldest) = self.queue.remove(first)
-        {
-            self.paths -= oldest.unit.len();
-            self.dropped += oldest.unit.outcomes();
+        let on_disk = |outbox: &Self| {
+            let oldest = outbox.queue.get(first);
+            oldest.is_some_and(|oldest| oldest.seq <= outbox.spooled)
+        };
+        while self.is_over() && on_disk(self) && self.remove_line(first) {}
+        let newest = self.queue.len().saturating_sub(1);
+        for at in first..newest {
+            if self.paths > KEPT_PATHS {
+                self.strip(at);
+            }
         }
+        while self.is_over() && self.remove_line(first) {}
+    }
+
+    fn is_over(&self) -> bool {
+        self.queue.len() > KEPT || self.paths > KEPT_PATHS
+    }
+
+    /// Gives up one unit, or all that one line of the spool holds, so that each event is either
+    /// here or there; `false` = only the newest is left.
+    fn remove_line(&mut self, first: usize) -> bool {
+        for _ in 0..JOINED {
+            if self.queue.len() <= first + 1 {
+                return false;
+            }
+            let Some(oldest) = self.queue.remove(first) else {
+                return false;
+            };
+            self.paths -= oldest.unit.len();
+            if oldest.seq > self.spooled {
+                self.dropped += oldest.unit.outcomes();
+                break;
+            }
+            self.disk_only = oldest.seq;
+            if oldest.seq.is_multiple_of(JOINED as u64) {
+                break;
+            }
+        }
+        true
     }
 
     /// Leaves the successes out of the unit `at`.
-    fn fold(&mut self, at: usize) {
-        let Some(old) = self.queue.get_mut(at).filter(|old| !old.folded) else {
+    fn strip(&mut self, at: usize) {
+        let Some(old) = self.queue.get_mut(at).filter(|old| !old.stripped) else {
             return;
         };
-        old.folded = true;
+        old.stripped = true;
         let rest = old.unit.without_successes();
         self.dropped += old.unit.outcomes() - rest.outcomes();
         self.paths -= old.unit.len() - rest.len();
         old.unit = Arc::new(rest);
     }
 
-    /// The unit to be sent now, if the line is free; and whether it is the newest.
+    /// The unit to be sent now, if the line is free; and whether it is the newest. What waits
+    /// behind it comes along, as far as it fits.
     pub fn take(&mut self, now: Tick) -> Option<(Numbered, bool)> {
         if self.under_way || now < self.not_before {
             return None;
         }
-        let next = self.queue.front()?.clone();
+        let mut next = self.queue.pop_front()?;
+        self.paths -= next.unit.len();
+        if !next.tried {
+            let mut joined = 1;
+            while let Some(more) = self.queue.front() {
+                // What is on disk and what is not stay apart.
+                let apart = next.seq <= self.spooled && more.seq > self.spooled;
+                if apart || joined == JOINED || !Arc::make_mut(&mut next.unit).join(&more.unit) {
+                    break;
+                }
+                joined += 1;
+                next.seq = more.seq;
+                next.stripped &= more.stripped;
+                self.paths -= more.unit.len();
+                self.queue.pop_front();
+            }
+        }
+        next.tried = true;
+        self.paths += next.unit.len();
+        self.queue.push_front(next.clone());
         self.under_way = true;
         Some((next, self.queue.len() == 1))
     }
@@ -111,11 +181,55 @@ impl Outbox {
         self.under_way = false;
         if keep {
             self.not_before = retry_at;
+            self.failing_since.get_or_insert(retry_at);
         } else {
             let gone = self.queue.pop_front();
             self.paths -= gone.map_or(0, |gone| gone.unit.len());
             self.not_before = Tick::default();
+            self.failing_since = None;
         }
+    }
+
+    /// What is to be kept on disk now: units that wait since the line went down and are not
+    /// there yet, as one with the number of the last; `all` = without waiting for a full line.
+    pub fn to_spool(&mut self, now: Tick, all: bool) -> Option<Numbered> {
+        let down = self.failing_since?;
+        // Where the next line ends at the latest; nothing is folded before it is there.
+        let end = (self.spooled / JOINED as u64 + 1) * JOINED as u64;
+        if !all && (now.since(down) < SPOOLED_AFTER || self.last_seq < end) {
+            return None;
+        }
+        let first = self.queue.iter().position(|unit| unit.seq > self.spooled)?;
+        let (mut line, mut full): (Option<Numbered>, bool) = (None, false);
+        for more in self.queue.range(first..) {
+            match &mut line {
+                None => {
+                    let mut first = more.clone();
+                    first.unit = Arc::new(first.unit.folded());
+                    line = Some(first);
+                }
+                Some(line) => {
+                    if !Arc::make_mut(&mut line.unit).join(&more.unit.folded()) {
+                        full = true;
+                        break;
+                    }
+                    line.seq = more.seq;
+                }
+            }
+            if more.seq.is_multiple_of(JOINED as u64) {
+                let line = line?;
+                self.spooled = line.seq;
+                return Some(line);
+            }
+        }
+        let line = line.filter(|_| all || full)?;
+        self.spooled = line.seq;
+        Some(line)
+    }
+
+    /// Up to which number the disk alone has what did not arrive.
+    pub fn disk_only(&self) -> u64 {
+        self.disk_only
     }
 
     /// The unit that was pushed last, whatever waits before it: what a goodbye tells.
@@ -140,83 +254,5 @@ impl Outbox {
 }
 
 #[cfg(test)]
-mod tests {
-    use pnwatch_core::outcome::{Cause, Layer, Outcome};
-    use pnwatch_core::schedule::CheckId;
-
-    use super::*;
-    use crate::evidence::{Entry, Gathering};
-
-    fn unit(at: u64) -> Arc<Unit> {
-        let subject = Arc::new("node:n1".parse().unwrap());
-        let mut gathering = Gathering::default();
-        for outcome in [Outcome::Reached, Outcome::Unreached(Cause::ArpUnanswered)] {
-            let entry = Entry::plain(outcome, Tick::from_millis(at));
-            gathering.add((CheckId(1), Layer::Arp), &subject, entry, None);
-        }
-        Arc::new(gathering.fold(Tick::from_millis(at)))
-    }
-
-    #[test]
-    fn a_unit_keeps_its_number_until_it_arrives() {
-        let mut outbox = Outbox::default();
-        outbox.push(unit(1000));
-        outbox.push(unit(2000));
-        let now = Tick::from_millis(2000);
-        let (first, newest) = outbox.take(now).unwrap();
-        assert_eq!((first.seq, newest), (1, false));
-        assert!(outbox.take(now).is_none());
-        outbox.done(true, Tick::from_millis(3000));
-        assert!(outbox.take(Tick::from_millis(2999)).is_none());
-        let (again, _) = outbox.take(Tick::from_millis(3000)).unwrap();
-        assert_eq!(again.seq, 1);
-        outbox.done(false, Tick::default());
-        let (second, newest) = outbox.take(now).unwrap();
-        assert_eq!((second.seq, newest), (2, true));
-    }
-
-    #[test]
-    fn without_room_the_oldest_successes_go_first() {
-        let mut outbox = Outbox::default();
-        for n in 0..WHOLE as u64 + 10 {
-            outbox.push(unit(n));
-        }
-        assert_eq!((outbox.len(), outbox.dropped()), (WHOLE + 10, 10));
-        for n in 0..2 * KEPT as u64 {
-            outbox.push(unit(n));
-        }
-        assert_eq!(outbox.len(), KEPT);
-        let (oldest, _) = outbox.take(Tick::default()).unwrap();
-        assert_eq!(oldest.unit.outcomes(), 1);
-        // What is under way is not shed.
-        outbox.push(unit(1));
-        outbox.done(false, Tick::default());
-        assert_eq!(outbox.len(), KEPT - 1);
-        assert_eq!(outbox.take(Tick::default()).unwrap().0.seq, oldest.seq + 2);
-    }
-
-    #[test]
-    fn many_targets_are_bounded_by_their_paths() {
-        let subject = Arc::new("node:n1".parse().unwrap());
-        let large = |outcome| {
-            let mut gathering = Gathering::default();
-            for id in 0..10_000 {
-                let entry = Entry::plain(outcome, Tick::from_millis(1));
-                gathering.add((CheckId(id), Layer::Arp), &subject, entry, None);
-            }
-            Arc::new(gathering.fold(Tick::from_millis(1)))
-        };
-        let mut outbox = Outbox::default();
-        for _ in 0..30 {
-            outbox.push(large(Outcome::Reached));
-        }
-        // Ten gave their successes up, and nothing else was in them.
-        assert_eq!((outbox.len(), outbox.dropped()), (30, 100_000));
-        for _ in 0..30 {
-            outbox.push(large(Outcome::Unreached(Cause::ArpUnanswered)));
-        }
-        assert_eq!(outbox.paths, KEPT_PATHS);
-        let (oldest, _) = outbox.take(Tick::default()).unwrap();
-        assert_eq!(oldest.unit.len(), 10_000);
-    }
-}
+#[path = "outbox_tests.rs"]
+mod tests;

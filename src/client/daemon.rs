@@ -11,6 +11,9 @@ use pnwatch_edge::config::{self, Config};
 use pnwatch_edge::log;
 use pnwatch_edge::shutdown::{self, Shutdown};
 
+#[cfg(feature = "exporter")]
+use pnwatch_exporter::Reread;
+
 use super::failure::{Failure, code};
 
 /// Runs the prober until it is told to stop.
@@ -102,10 +105,21 @@ pub(super) fn serve(path: &Path) -> Result<(), Failure> {
         let shutdown = signals()?;
         let clock = SystemClock::shared();
         if config.probe.is_some() {
-            both(config, clock, shutdown).await
+            both(config, reread(path), clock, shutdown).await
         } else {
-            run_exporter(config, clock, shutdown).await
+            run_exporter(config, reread(path), clock, shutdown).await
         }
+    })
+}
+
+/// Reads the file again, for SIGHUP.
+#[cfg(feature = "exporter")]
+fn reread(path: &Path) -> Reread {
+    let path = path.to_owned();
+    std::sync::Arc::new(move || {
+        config::load(&path)
+            .map(|loaded| loaded.config)
+            .map_err(|error| error.to_string())
     })
 }
 
@@ -122,11 +136,12 @@ async fn run_prober(config: Config, clock: SharedClock, shutdown: Shutdown) -> R
 #[cfg(feature = "exporter")]
 async fn run_exporter(
     config: Config,
+    reread: Reread,
     clock: SharedClock,
     shutdown: Shutdown,
 ) -> Result<(), Failure> {
     // Boxed: the future of a whole exporter is large, and lives once.
-    Box::pin(pnwatch_exporter::run(config, clock, shutdown))
+    Box::pin(pnwatch_exporter::run(config, reread, clock, shutdown))
         .await
         .map_err(|error| Failure::from_error(error.exit_code(), &error))
 }
@@ -136,7 +151,12 @@ async fn run_exporter(
 const GOODBYE: std::time::Duration = std::time::Duration::from_secs(3);
 
 #[cfg(all(feature = "exporter", feature = "prober"))]
-async fn both(config: Config, clock: SharedClock, asked: Shutdown) -> Result<(), Failure> {
+async fn both(
+    config: Config,
+    reread: Reread,
+    clock: SharedClock,
+    asked: Shutdown,
+) -> Result<(), Failure> {
     let (stop_prober, prober_told) = Shutdown::manual();
     let (stop_exporter, exporter_told) = Shutdown::manual();
     let (told, ended) = tokio::sync::oneshot::channel();
@@ -153,7 +173,7 @@ async fn both(config: Config, clock: SharedClock, asked: Shutdown) -> Result<(),
             .spawn(prober)
             .map_err(|error| unavailable("the prober's thread did not start", &error))?
     };
-    let exporter = run_exporter(config, clock, exporter_told);
+    let exporter = run_exporter(config, reread, clock, exporter_told);
     tokio::pin!(exporter);
     tokio::pin!(ended);
     let (mut served, mut probed) = (None, None);
@@ -190,9 +210,14 @@ async fn both(config: Config, clock: SharedClock, asked: Shutdown) -> Result<(),
 }
 
 #[cfg(all(feature = "exporter", not(feature = "prober")))]
-async fn both(config: Config, clock: SharedClock, asked: Shutdown) -> Result<(), Failure> {
+async fn both(
+    config: Config,
+    reread: Reread,
+    clock: SharedClock,
+    asked: Shutdown,
+) -> Result<(), Failure> {
     tracing::warn!("this build has no prober: the section `probe` is ignored");
-    run_exporter(config, clock, asked).await
+    run_exporter(config, reread, clock, asked).await
 }
 
 fn load(path: &Path) -> Result<Config, Failure> {

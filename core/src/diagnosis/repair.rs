@@ -230,6 +230,17 @@ pub fn blind() -> Option<Repair> {
     )
 }
 
+/// For a DHCP server that answers nobody.
+pub fn dhcp() -> Option<Repair> {
+    repair(
+        "at the provider".into(),
+        None,
+        "the DHCP server of the private network (169.254.169.254 on the cache nodes) answers no \
+         renewal: call the provider; meanwhile hold each address by hand (`ip addr replace` \
+         without a lifetime) before its lease ends",
+    )
+}
+
 /// For a lease that is not renewed.
 pub fn lease(vantage: &Vantage, device: &str) -> Option<Repair> {
     let device = shell_quoted(device);

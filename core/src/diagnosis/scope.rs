@@ -52,6 +52,8 @@ pub struct Case<'a> {
     pub patience: &'a Patience,
     /// What is still blamed by open findings: their consequences stay theirs until they close.
     pub blamed: &'a Blamed,
+    /// A finding that the DHCP server answers nobody is open.
+    pub dhcp_silent: bool,
     /// Since when this engine has been judging.
     pub started: Tick,
     /// Since when some client vantage has been heard without a break.

@@ -139,8 +139,76 @@ pub(super) fn monitor_blind(case: &Case<'_>) -> Option<Diagnosis> {
     Some(found)
 }
 
-/// F2a: leases past their renewal.
+/// A client whose renewal stayed unanswered asks again after a minute at the earliest
+/// (RFC 2131 §4.4.5).
+const ASKS_AGAIN: Duration = Duration::from_secs(75);
+
+/// How long the first overdue lease waits for others, whose vantages report a second apart.
+const JOINS: Duration = Duration::from_secs(2);
+
+/// F2a: leases past their renewal; F33: several of them, and nobody's renewal since.
 pub(super) fn leases(case: &Case<'_>, blamed: &Blamed, found: &mut Vec<Diagnosis>) {
+    let (overdue, settled) = overdue(case, blamed);
+    if !settled {
+        return;
+    }
+    match dhcp_silent(case, &overdue) {
+        Some(network) => found.push(network),
+        None => found.extend(overdue),
+    }
+}
+
+/// F33: at least two leases are overdue, and no lease was renewed since the first of them should
+/// have been: then the server answers nobody, and one finding says so for all. Once it answers
+/// again, clients come back one by one as each asks again: for [`ASKS_AGAIN`] that finding goes
+/// on, whoever is still left.
+fn dhcp_silent(case: &Case<'_>, overdue: &[Diagnosis]) -> Option<Diagnosis> {
+    let since = overdue.iter().map(|one| one.since).min()?;
+    let worst = overdue.iter().map(|one| one.severity).max()?;
+    let (least, grace) = if case.dhcp_silent {
+        (1, ASKS_AGAIN)
+    } else {
+        (2, Duration::ZERO)
+    };
+    let answered = case.board.vantages().iter().any(|(vantage, sight)| {
+        let lease = sight
+            .link
+            .as_ref()
+            .filter(|_| case.board.is_reporting(vantage, case.now.tick))
+            .and_then(|(facts, _)| facts.lease(case.inventory.pn_cidr));
+        lease.is_some_and(|lease| {
+            let age = lease.granted.saturating_sub(lease.remaining);
+            let renewed = sight.link_told.before(age);
+            renewed > since && case.now.tick.since(renewed) >= grace
+        })
+    });
+    if overdue.len() < least || answered {
+        return None;
+    }
+    let named = Named {
+        fault: Fault::DhcpSilent,
+        severity: worst,
+        confidence: Confidence::Medium,
+    };
+    let mut network = Diagnosis::new(Blame::Network, "PN", named, since);
+    network.summary = format!(
+        "network PN: the DHCP server renews no lease; {} machines are overdue and will lose their addresses",
+        overdue.len()
+    );
+    for one in overdue {
+        network.evidence.extend(one.evidence.iter().cloned());
+        network.vantages.extend(one.vantages.iter().cloned());
+        network.accounts.extend(one.accounts.iter().cloned());
+    }
+    network.accounts.sort();
+    network.accounts.dedup();
+    network.repair = repair::dhcp();
+    Some(network)
+}
+
+/// Every overdue lease; and whether one of them is so for longer than [`JOINS`].
+fn overdue(case: &Case<'_>, blamed: &Blamed) -> (Vec<Diagnosis>, bool) {
+    let (mut found, mut settled) = (Vec::new(), false);
     for (vantage, sight) in case.board.vantages() {
         let (blame, name, hidden) = match vantage {
             Vantage::Node(n) => (Blame::Node, n.as_str(), blamed.nodes.contains_key(n)),
@@ -164,6 +232,8 @@ pub(super) fn leases(case: &Case<'_>, blamed: &Blamed, found: &mut Vec<Diagnosis
         let Some(named) = table::lease(remaining.as_secs_f64(), lease.granted.as_secs_f64()) else {
             continue;
         };
+        let was = remaining.saturating_add(JOINS).as_secs_f64();
+        settled |= table::lease(was, lease.granted.as_secs_f64()).is_some();
         let renewed = lease.granted.saturating_sub(remaining);
         let overdue = renewed.saturating_sub(lease.granted / 2);
         let since = case.now.tick.before(overdue.max(Duration::ZERO));
@@ -197,4 +267,5 @@ pub(super) fn leases(case: &Case<'_>, blamed: &Blamed, found: &mut Vec<Diagnosis
         diagnosis.repair = repair::lease(vantage, &facts.device);
         found.push(diagnosis);
     }
+    (found, settled)
 }

@@ -23,6 +23,10 @@ pub(super) struct Ground<'a> {
     pub(super) inventory: &'a Inventory,
     /// The instant.
     pub(super) now: Tick,
+    /// What should exist is known.
+    pub(super) known: bool,
+    /// The DHCP server answers nobody: one finding says so for every lease.
+    pub(super) dhcp_silent: bool,
 }
 
 /// Successes and misses, counted.
@@ -87,6 +91,9 @@ impl Ground<'_> {
     }
 
     fn lease(&self, vantage: &Vantage) -> Standing {
+        if self.dhcp_silent {
+            return Standing::Clear;
+        }
         let sight = self.board.vantages().get(vantage);
         let Some((facts, _)) = sight.and_then(|s| s.link.as_ref()) else {
             return Standing::Blind;
@@ -271,6 +278,9 @@ fn has_own_judge(fault: Fault) -> bool {
 /// What the evidence says of `finding`, which began at `since`.
 pub(super) fn of(ground: &Ground<'_>, finding: &Finding, since: Option<Tick>) -> Standing {
     let fault = finding.fault;
+    if !ground.known {
+        return Standing::Blind;
+    }
     if has_own_judge(fault) {
         return Standing::Clear;
     }

@@ -258,8 +258,8 @@ pub const ROWS: &[Row] = &[
         "F33",
         Fault::DhcpSilent,
         (Blame::Network, Some(Severity::Warning)),
-        "several leases are overdue, or requests stay without answers on the wire: one finding, not many",
-        Proof::Fed,
+        "several leases are overdue and nobody's was renewed since: one finding, not many",
+        Proof::Real,
     ),
     row(
         "F34",

@@ -127,7 +127,7 @@ fn push_failing(form: Form) -> Watch {
         hold: Duration::ZERO,
         severity: Severity::Warning,
         summary: "pnwatch has findings, but cannot push them to Alertmanager",
-        description: "No exporter of {{ $labels.cluster }} has reached Alertmanager for {{ $value | humanizeDuration }}: pages come late, through the back-up rules; no build suffers by it. \
+        description: "No exporter of {{ $labels.cluster }} has reached Alertmanager {{ if gt $value 1e9 }}since it started{{ else }}for {{ $value | humanizeDuration }}{{ end }}: pages come late, through the back-up rules; no build suffers by it. \
                       Type: kubectl logs of the exporter, and look for alertmanager.",
     }
 }

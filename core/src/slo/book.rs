@@ -23,8 +23,10 @@ pub struct PendingBad {
     pub key: SeriesKey,
     /// Who saw them.
     pub vantage: Vantage,
-    /// When they were entered.
+    /// When they were seen.
     pub at: Tick,
+    /// When they became known: later, where a report was held up.
+    pub arrived: Tick,
     /// How many.
     pub count: u32,
     second: u64,
@@ -53,6 +55,8 @@ pub struct Book {
     unsaved_series: BTreeSet<u32>,
     dirty: BTreeSet<(RingId, u64)>,
     pending: VecDeque<PendingBad>,
+    /// How many of `pending` each series has.
+    waiting: BTreeMap<SeriesKey, u64>,
     /// The reading of both clocks that time within this run stands on.
     anchor: Now,
     /// Newest second that was restored: time never goes back behind it.
@@ -71,6 +75,7 @@ impl Book {
             unsaved_series: BTreeSet::new(),
             dirty: BTreeSet::new(),
             pending: VecDeque::new(),
+            waiting: BTreeMap::new(),
             anchor: now,
             restored: 0,
             refused: 0,
@@ -146,21 +151,34 @@ impl Book {
 
     /// Enters `count` bad events of `vantage` as unexplained, to be claimed or not.
     pub fn record_bad(&mut self, key: &SeriesKey, vantage: &Vantage, count: u32, now: Now) {
+        self.record_bad_late(key, vantage, count, (now, now.tick));
+    }
+
+    /// As [`Book::record_bad`], of events that were seen at `now` and arrived later.
+    pub fn record_bad_late(
+        &mut self,
+        key: &SeriesKey,
+        vantage: &Vantage,
+        count: u32,
+        (now, arrived): (Now, Tick),
+    ) {
         self.record(key, Event::Bad, count, now);
         if self.pending.len() >= MAX_PENDING {
             // What is dropped stays unexplained: rather a page too many.
             self.pending.pop_front();
         }
+        *self.waiting.entry(key.clone()).or_default() += u64::from(count);
         self.pending.push_back(PendingBad {
             key: key.clone(),
             vantage: vantage.clone(),
             at: now.tick,
+            arrived,
             count,
             second: self.second(now),
         });
     }
 
-    /// Lets findings claim young bad events; those older than `hold` stay unexplained for
+    /// Lets findings claim bad events that arrived lately; those known for `hold` stay unexplained for
     /// good. Returns how many events were claimed.
     pub fn claim(
         &mut self,
@@ -169,14 +187,24 @@ impl Book {
         explains: impl Fn(&PendingBad) -> Option<Charge>,
     ) -> u64 {
         let mut claimed = 0;
+        self.waiting.clear();
         for bad in core::mem::take(&mut self.pending) {
             match explains(&bad) {
                 Some(charge) => claimed += u64::from(self.explain(&bad, charge)),
-                None if now.tick.since(bad.at) <= hold => self.pending.push_back(bad),
+                None if now.tick.since(bad.arrived) <= hold => {
+                    *self.waiting.entry(bad.key.clone()).or_default() += u64::from(bad.count);
+                    self.pending.push_back(bad);
+                }
                 None => {}
             }
         }
         claimed
+    }
+
+    /// Bad events of `key` that a finding may still claim: entered as unexplained, and no
+    /// ground to wake anybody yet.
+    pub fn waiting(&self, key: &SeriesKey) -> u64 {
+        self.waiting.get(key).copied().unwrap_or_default()
     }
 
     fn explain(&mut self, bad: &PendingBad, charge: Charge) -> u32 {

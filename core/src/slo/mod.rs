@@ -182,7 +182,9 @@ pub fn burning(book: &Book, policy: &Policy, key: &SeriesKey, now: Now) -> Optio
     let rate = |window| {
         let counts = book.window(key, window, now);
         let enough = counts.measured() >= LEAST_EVENTS;
-        enough.then(|| objective.burn_rate(counts.bad, counts.expected(window)))?
+        // In a young ledger the seconds before a fault is named would burn everything.
+        let unexplained = counts.bad.saturating_sub(book.waiting(key));
+        enough.then(|| objective.burn_rate(unexplained, counts.expected(window)))?
     };
     let severity = policy.table.judge(rate)?;
     let rates: Vec<String> = policy

@@ -127,6 +127,24 @@ fn a_young_ledger_pages_for_a_dead_account_and_not_for_a_blip() {
     }
 }
 
+/// What a finding may still claim wakes nobody; what none claimed in time does.
+#[test]
+fn misses_that_wait_for_their_finding_burn_nothing_yet() {
+    let (policy, one, hold) = (Policy::default(), key("a"), Duration::from_secs(15));
+    let host = "host/m".parse().unwrap();
+    let mut book = Book::new(at(0));
+    run(&mut book, core::slice::from_ref(&one), Event::Good, 0, 30);
+    for second in 30..42 {
+        book.record_bad(&one, &host, 5, at(second));
+        book.claim(at(second), hold, |_| None);
+        assert_eq!(burning(&book, &policy, &one, at(second)), None, "{second}");
+    }
+    assert_eq!(book.waiting(&one), 60);
+    book.claim(at(70), hold, |_| None);
+    assert_eq!(book.waiting(&one), 0);
+    assert!(burning(&book, &policy, &one, at(70)).is_some());
+}
+
 /// Seconds after its first event a ledger must not take a coarse slot for an hour of evidence.
 #[test]
 fn a_ledger_of_seconds_judges_no_long_window_by_them() {

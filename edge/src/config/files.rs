@@ -37,6 +37,15 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
         if let Some(file) = kubernetes.and_then(|k| k.kubeconfig.as_deref()) {
             readable("serve.inventory.kubernetes.kubeconfig", file, &mut found);
         }
+        if let Some(tls) = &serve.tls {
+            match tls::ServerTls::read(&tls.certificate, &tls.key) {
+                Ok(_) => {}
+                Err(error @ tls::TlsError::Unreadable { .. }) => {
+                    found.push(Problem::unreadable("serve.tls", 0, error.to_string()));
+                }
+                Err(error) => found.push(Problem::error("serve.tls", 0, error.to_string())),
+            }
+        }
         for (index, token) in serve.tokens.iter().enumerate() {
             let path = format!("serve.tokens[{index}].file");
             secret(&path, Some(&token.file), &mut found);

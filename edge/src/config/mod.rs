@@ -40,7 +40,9 @@ pub use self::load::{ConfigError, Loaded, Warning, check, load, parse};
 pub use self::probe::{ExporterEndpoint, Probe};
 pub use self::problem::{Problem, Severity};
 pub use self::relay::{Relay, Vm};
-pub use self::serve::{Alertmanager, Gate, InventorySource, Listen, Reader, Serve, TokenBinding};
+pub use self::serve::{
+    Alertmanager, Gate, InventorySource, Listen, ListenTls, Listener, Reader, Serve, TokenBinding,
+};
 pub use self::slo::Slo;
 pub use self::top::{Config, Log, LogFormat, LogLevel};
 pub use self::traffic::{DemandQuery, PrometheusSource, Traffic, TrafficSource};

@@ -11,10 +11,11 @@ use pnwatch_core::plan::Pace;
 
 use super::bandwidth::Bandwidth;
 use super::kubernetes::Kubernetes;
-use super::section::{FromSection, Section};
+use super::section::{Findings, FromNode, FromSection, Place, Section};
 use super::slo::Slo;
 use super::traffic::Traffic;
-use super::value::BaseUrl;
+use super::tree::Node;
+use super::value::{BaseUrl, word};
 
 /// The exporter's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +32,10 @@ pub struct Serve {
     pub alertmanager: Option<Alertmanager>,
     /// Where budgets and open findings survive a restart; `None` = memory alone.
     pub state_dir: Option<PathBuf>,
+    /// The certificate of listeners that speak https; `None` = all speak http.
+    pub tls: Option<ListenTls>,
+    /// How long all client vantages may be silent before that pages.
+    pub blind_critical_after: Duration,
     /// How often probers check.
     pub pace: Pace,
     /// When not every vantage checks every target any more.
@@ -62,6 +67,28 @@ pub struct Listen {
     pub page: SocketAddr,
     /// `/metrics`, `/livez`, `/readyz`.
     pub metrics: SocketAddr,
+}
+
+/// The certificate of listeners, read again when a file changes and at SIGHUP.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenTls {
+    /// The chain, PEM, the listener's own certificate first.
+    pub certificate: PathBuf,
+    /// Its private key, PEM.
+    pub key: PathBuf,
+    /// Which listeners speak https; the others stay as they are.
+    pub listeners: Vec<Listener>,
+}
+
+/// One of the exporter's listeners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Listener {
+    /// Reports and plans.
+    Ingest,
+    /// The page and the API.
+    Page,
+    /// `/metrics`, `/livez`, `/readyz`.
+    Metrics,
 }
 
 /// Where nodes, vantages and targets come from: exactly one of the two.
@@ -100,6 +127,8 @@ pub struct Alertmanager {
     pub resend: Duration,
     /// How long one push may take.
     pub timeout: Duration,
+    /// How often the heartbeat `PNHeartbeat` is sent; zero = never.
+    pub heartbeat: Duration,
     /// A bearer token.
     pub token_file: Option<PathBuf>,
     /// The certificate authority of their certificates; `None` = the system's.
@@ -123,6 +152,8 @@ impl FromSection for Serve {
         let readers = section.or("readers", Vec::new());
         let alertmanager = section.optional("alertmanager");
         let state_dir = section.optional("state_dir");
+        let tls = section.optional("tls");
+        let blind_critical_after = between(section, "blind_critical_after", 600, 15, 86_400);
         let pace = section.or("pace", Pace::default());
         let sparse = section.or("sparse", Sparse::default());
         let traffic = section.or("traffic", Traffic::default());
@@ -136,6 +167,8 @@ impl FromSection for Serve {
             readers,
             alertmanager,
             state_dir,
+            tls,
+            blind_critical_after,
             pace,
             sparse,
             traffic,
@@ -213,6 +246,30 @@ impl FromSection for Listen {
     }
 }
 
+impl FromSection for ListenTls {
+    fn from_section(section: &mut Section<'_>) -> Option<Self> {
+        let certificate = section.required("certificate", "PATH");
+        let key = section.required("key", "PATH");
+        let listeners = section.or("listeners", vec![Listener::Ingest, Listener::Page]);
+        Some(Self {
+            certificate: certificate?,
+            key: key?,
+            listeners,
+        })
+    }
+}
+
+impl FromNode for Listener {
+    fn from_node(node: &Node, place: &Place, findings: &mut Findings) -> Option<Self> {
+        let words = &[
+            ("ingest", Self::Ingest),
+            ("page", Self::Page),
+            ("metrics", Self::Metrics),
+        ];
+        word(node, place, findings, words)
+    }
+}
+
 impl FromSection for InventorySource {
     fn from_section(section: &mut Section<'_>) -> Option<Self> {
         let file: Option<PathBuf> = section.optional("file");
@@ -277,6 +334,7 @@ impl FromSection for Alertmanager {
         }
         let resend = between(section, "resend", 60, 5, 600);
         let timeout = between(section, "timeout", 5, 1, 60);
+        let heartbeat = between(section, "heartbeat", 10, 0, 600);
         let token_file = section.optional("token_file");
         let ca_file = section.optional("ca_file");
         let external_url = section.optional("external_url");
@@ -287,6 +345,7 @@ impl FromSection for Alertmanager {
             urls: urls?,
             resend,
             timeout,
+            heartbeat,
             token_file,
             ca_file,
             external_url,

@@ -52,6 +52,8 @@ fn the_printed_default_passes_with_every_setting_on() {
         ("gate-token", "token"),
         ("reader", "token"),
         ("ca.pem", "ca.pem"),
+        ("tls.crt", "../../tls/one.pem"),
+        ("tls.key", "../../tls/one.key"),
         ("kubeconfig", "token"),
     ] {
         let from = Path::new("tests/config/files").join(from);

@@ -24,7 +24,7 @@ async fn start(limits: Limits) -> (SocketAddr, Trigger, tokio::task::JoinHandle<
             post(|body: axum::body::Bytes| async move { body.len().to_string() }),
         )
         .route("/never", get(std::future::pending::<()>));
-    let task = tokio::spawn(serve_within(listener, router, shutdown, limits));
+    let task = tokio::spawn(serve_within((listener, None), router, shutdown, limits));
     (address, trigger, task)
 }
 

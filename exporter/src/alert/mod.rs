@@ -1,5 +1,6 @@
 //! Findings as alerts: what to tell ([`plan`]), how it reads on the wire, who delivers it.
 
+mod heartbeat;
 #[cfg(test)]
 mod model;
 mod plan;
@@ -12,6 +13,7 @@ mod replica_tests;
 mod spoken_tests;
 mod wire;
 
+pub use self::heartbeat::{ALERTNAME as HEARTBEAT, Heartbeat, Peer};
 pub use self::plan::{GRACE, Planned, RESOLVED_FOR, SETTLE, Sent, Settings, plan};
 pub use self::push::{HashJitter, Jitter, Push, Standing};
 pub use self::wire::{Alert, Labels};

@@ -12,7 +12,8 @@
 //! - When a finding begins to clear it is told once more, with an end beyond the longest
 //!   hold-down, and then no more: the other replica may close it first (replicas do not know of
 //!   one another's relapses), and its `resolved` must stand.
-//! - A replica to which no vantage reports says nothing, except of the monitor itself. What ended
+//! - A replica to which no vantage reports says nothing, except of the monitor itself, and not
+//!   even that while another replica's heartbeat says that it hears some, or may be about to. What ended
 //!   by itself meanwhile fires again only on fresh evidence, or after [`GRACE`] without any.
 //! - For [`SETTLE`] after a silence or a start nothing new is told: the vantages come back one by
 //!   one, and the first to report makes the others look lost.
@@ -90,8 +91,14 @@ pub struct Planned {
 }
 
 /// Which alerts to post now, given the `view` and what was `sent`.
-pub fn plan(view: &View, sent: &Sent, now: Now, settings: &Settings) -> Planned {
-    let silent = !view.vantages.is_empty() && !view.vantages.iter().any(|v| v.reporting);
+/// `outvoiced` = this replica is blind, and another one hears hosts or VMs.
+pub fn plan(
+    view: &View,
+    sent: &Sent,
+    now: Now,
+    (settings, outvoiced): (&Settings, bool),
+) -> Planned {
+    let silent = is_silent(view);
     let heard_since = if silent {
         None
     } else {
@@ -102,6 +109,7 @@ pub fn plan(view: &View, sent: &Sent, now: Now, settings: &Settings) -> Planned 
         now,
         settings,
         silent,
+        outvoiced,
         heard_since,
         firing: BTreeMap::new(),
         ended: sent.ended.clone(),
@@ -133,11 +141,25 @@ pub fn plan(view: &View, sent: &Sent, now: Now, settings: &Settings) -> Planned 
     }
 }
 
+/// Whether vantages are expected, and none reports to this replica.
+pub(super) fn is_silent(view: &View) -> bool {
+    !view.vantages.is_empty() && !view.vantages.iter().any(|v| v.reporting)
+}
+
+/// Whether hosts or VMs are expected, and none reports to this replica: what builds see, it does
+/// not.
+pub(super) fn is_blind(view: &View) -> bool {
+    let mut clients = view.vantages.iter().filter(|v| v.vantage.is_client());
+    let expected = clients.clone().next().is_some();
+    expected && !clients.any(|v| v.reporting)
+}
+
 struct Round<'a> {
     sent: &'a Sent,
     now: Now,
     settings: &'a Settings,
     silent: bool,
+    outvoiced: bool,
     heard_since: Option<Tick>,
     firing: BTreeMap<String, Firing>,
     ended: BTreeMap<Labels, Ended>,
@@ -238,7 +260,12 @@ impl Round<'_> {
     }
 
     fn is_due(&self, finding: &Finding, told: Option<&Firing>, same: bool) -> bool {
-        if self.silent && finding.identity.blame != Blame::Monitor {
+        let held = if finding.identity.blame == Blame::Monitor {
+            self.outvoiced
+        } else {
+            self.silent
+        };
+        if held {
             return false;
         }
         let resend = self.settings.resend;

@@ -106,6 +106,7 @@ pub(super) fn view(now: Now, open: Vec<Finding>, closed: Vec<Finding>, reporting
 /// One replica against an Alertmanager that accepts everything.
 struct Replica {
     sent: Sent,
+    outvoiced: bool,
 }
 
 impl Default for Replica {
@@ -114,8 +115,11 @@ impl Default for Replica {
         let mut before = at(0);
         before.tick = before.tick.before(MINUTE);
         let quiet = view(before, Vec::new(), Vec::new(), true);
-        let sent = plan(&quiet, &Sent::default(), before, &settings()).sent;
-        Self { sent }
+        let sent = plan(&quiet, &Sent::default(), before, (&settings(), false)).sent;
+        Self {
+            sent,
+            outvoiced: false,
+        }
     }
 }
 
@@ -127,7 +131,7 @@ impl Replica {
     fn round(&mut self, ms: u64, open: &[Finding], closed: &[Finding], heard: bool) -> Planned {
         let now = at(ms);
         let view = view(now, open.to_vec(), closed.to_vec(), heard);
-        let planned = plan(&view, &self.sent, now, &settings());
+        let planned = plan(&view, &self.sent, now, (&settings(), self.outvoiced));
         self.sent = planned.sent.clone();
         planned
     }
@@ -272,6 +276,7 @@ fn an_end_is_never_told_while_a_later_finding_of_the_same_identity_is_open() {
     blind.blind_since = Some(wall(39_500));
     let mut fresh = Replica {
         sent: Sent::default(),
+        outvoiced: false,
     };
     assert_eq!(fresh.told(40_000, &[blind], &gone), []);
 }
@@ -325,6 +330,12 @@ fn without_reporters_nothing_is_repeated_nor_resolved_but_the_monitor_speaks() {
     assert_eq!(planned.alerts.len(), 1);
     assert_eq!(planned.alerts[0].labels.get("blame"), Some("monitor"));
     assert!(planned.lapsed.is_empty());
+    // Another replica hears vantages: this one is cut off, and knows nothing of the cluster.
+    replica.outvoiced = true;
+    let planned = replica.round(211_000, &open, &gone, false);
+    assert!(planned.silent);
+    assert_eq!(planned.alerts, []);
+    replica.outvoiced = false;
     // Heard again, with evidence: as soon as all had time to report. What Alertmanager still
     // counts as firing need not wait.
     let planned = replica.round(220_000, &open, &[], true);
@@ -347,6 +358,7 @@ fn what_ended_by_itself_in_a_silence_fires_again_only_on_evidence_or_after_grace
     assert_eq!(replica.told(back + grace - 1, &open, &[]).len(), 0);
     let mut seen = Replica {
         sent: replica.sent.clone(),
+        outvoiced: false,
     };
     let settle = u64::try_from(SETTLE.as_millis()).unwrap();
     assert_eq!(seen.told(back + settle - 1, &[finding(0)], &[]).len(), 0);

@@ -13,6 +13,7 @@ use pnwatch_edge::clock::SharedClock;
 use pnwatch_edge::http::Client;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::heartbeat::Peer;
 use super::plan::{Planned, Sent, Settings, plan};
 use super::wire::Alert;
 use crate::health::Pulse;
@@ -118,6 +119,8 @@ pub struct Push {
     pub standing: Standing,
     /// The exporter's own counters.
     pub tally: Arc<Tally>,
+    /// Whether another replica hears hosts or VMs.
+    pub peer: Peer,
     /// Ticks as long as the task runs.
     pub pulse: Arc<Pulse>,
 }
@@ -182,7 +185,10 @@ impl Push {
             // Overloaded or stopping; the engine says so itself.
             return Ok(true);
         };
-        let planned = plan(&snapshot.view, sent, self.clock.now(), &self.settings);
+        let now = self.clock.now();
+        let blind = super::plan::is_blind(&snapshot.view);
+        let outvoiced = self.peer.is_outvoicing(blind, now.tick);
+        let planned = plan(&snapshot.view, sent, now, (&self.settings, outvoiced));
         self.tell(&planned);
         for batch in planned.alerts.chunks(BATCH) {
             self.deliver(batch).await?;

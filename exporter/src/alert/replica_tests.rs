@@ -81,7 +81,7 @@ impl Replica {
         });
         let (closed, open) = all.partition(|f| f.closed_at.is_some());
         let view = view(now, open, closed, (self.hears)(ms));
-        let planned = plan(&view, &self.sent, now, &settings());
+        let planned = plan(&view, &self.sent, now, (&settings(), false));
         self.sent = planned.sent;
         if !planned.alerts.is_empty() {
             to.post(&planned.alerts, now.wall);

@@ -40,6 +40,15 @@ impl Labels {
         Some(Self(labels))
     }
 
+    /// The labels of the heartbeat `alertname` of `cluster`.
+    pub(super) fn heartbeat(alertname: &str, cluster: &pnwatch_core::name::Cluster) -> Self {
+        Self(BTreeMap::from([
+            ("alertname", alertname.to_owned()),
+            ("cluster", cluster.to_string()),
+            ("severity", "info".to_owned()),
+        ]))
+    }
+
     /// One label's value.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.get(name).map(String::as_str)

@@ -36,33 +36,50 @@ pub enum TokenError {
     },
 }
 
+type Files = Vec<(Vantage, SecretFile)>;
+type Known = Vec<(Vantage, Secret)>;
+
+/// Every file once; all must be usable, and no two the same.
+fn read(bindings: &[TokenBinding]) -> Result<(Files, Known), TokenError> {
+    let files: Files = bindings
+        .iter()
+        .map(|b| (b.vantage.clone(), SecretFile::new(&b.file)))
+        .collect();
+    let mut known = Known::with_capacity(files.len());
+    for (vantage, file) in &files {
+        let secret = file.current().map_err(|source| TokenError::Unusable {
+            vantage: vantage.clone(),
+            source,
+        })?;
+        known.push((vantage.clone(), secret));
+    }
+    unshared(&known)?;
+    Ok((files, known))
+}
+
 /// The bindings and their secrets as read last.
 #[derive(Debug)]
 pub struct Tokens {
-    files: Vec<(Vantage, SecretFile)>,
+    files: RwLock<Arc<Files>>,
     known: RwLock<Arc<Vec<(Vantage, Secret)>>>,
 }
 
 impl Tokens {
     /// Reads every file; all must be usable.
     pub fn read(bindings: &[TokenBinding]) -> Result<Self, TokenError> {
-        let files: Vec<_> = bindings
-            .iter()
-            .map(|b| (b.vantage.clone(), SecretFile::new(&b.file)))
-            .collect();
-        let mut known = Vec::with_capacity(files.len());
-        for (vantage, file) in &files {
-            let secret = file.current().map_err(|source| TokenError::Unusable {
-                vantage: vantage.clone(),
-                source,
-            })?;
-            known.push((vantage.clone(), secret));
-        }
-        unshared(&known)?;
+        let (files, known) = read(bindings)?;
         Ok(Self {
-            files,
+            files: RwLock::new(Arc::new(files)),
             known: RwLock::new(Arc::new(known)),
         })
+    }
+
+    /// Other bindings from now on; an error changes nothing. Blocks on the disk.
+    pub fn rebind(&self, bindings: &[TokenBinding]) -> Result<(), TokenError> {
+        let (files, known) = read(bindings)?;
+        *self.files.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(files);
+        *self.known.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(known);
+        Ok(())
     }
 
     fn known(&self) -> Arc<Vec<(Vantage, Secret)>> {
@@ -71,11 +88,12 @@ impl Tokens {
 
     /// Looks at the files again. Blocks on the disk.
     pub fn refresh(&self, tally: &Tally) {
+        let files = Arc::clone(&self.files.read().unwrap_or_else(PoisonError::into_inner));
         let old = self.known();
         let mut unreadable = Vec::new();
-        let mut known = Vec::with_capacity(self.files.len());
+        let mut known = Vec::with_capacity(files.len());
         // Same order and number as the files, always.
-        for ((vantage, file), (_, last)) in self.files.iter().zip(old.iter()) {
+        for ((vantage, file), (_, last)) in files.iter().zip(old.iter()) {
             let secret = file.current().unwrap_or_else(|error| {
                 unreadable.push(error);
                 last.clone()

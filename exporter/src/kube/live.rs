@@ -69,25 +69,26 @@ impl Live {
         })
     }
 
-    /// The first inventory, or an empty one if there is none in time.
-    pub async fn first(&mut self) -> Inventory {
+    /// The first inventory, or an empty one if there is none in time; and whether there was.
+    pub async fn first(&mut self) -> (Inventory, bool) {
         let complete = self.readings.wait_for(|r| r.inventory.is_some());
         if let Ok(Ok(reading)) = tokio::time::timeout(FIRST, complete).await
             && let Some(inventory) = &reading.inventory
         {
-            return inventory.clone();
+            return (inventory.clone(), true);
         }
         tracing::error!(
             "the Kubernetes API gave no complete lists in {} s; starting without an inventory until it does",
             FIRST.as_secs()
         );
-        Inventory {
+        let none = Inventory {
             cluster: self.cluster.clone(),
             pn_cidr: self.config.pn_cidr,
             nodes: BTreeMap::new(),
             vantages: BTreeMap::new(),
             targets: Targets::default(),
-        }
+        };
+        (none, false)
     }
 
     /// Who a service account's token speaks for.

@@ -89,11 +89,17 @@ impl Keeper {
                 tick: now.tick.before(age),
                 wall: now.wall.before(age),
             };
-            self.enter(report, target, &events, then);
+            self.enter(report, target, &events, (then, now.tick));
         }
     }
 
-    fn enter(&mut self, report: &Report, target: &AccountTarget, events: &Events, now: Now) {
+    fn enter(
+        &mut self,
+        report: &Report,
+        target: &AccountTarget,
+        events: &Events,
+        (now, arrived): (Now, Tick),
+    ) {
         let kind = report.vantage.kind();
         let key = SeriesKey::reachability(target.account.clone(), kind);
         let excused = self.excused(target, now);
@@ -108,7 +114,8 @@ impl Keeper {
         if events.bad > 0 && excused {
             self.book.record(&key, Event::Excused, events.bad, now);
         } else if events.bad > 0 {
-            self.book.record_bad(&key, &report.vantage, events.bad, now);
+            self.book
+                .record_bad_late(&key, &report.vantage, events.bad, (now, arrived));
         }
         // A VM's clock and NAT would be measured, not the PN: latency is promised to hosts.
         if kind == VantageKind::Host && events.fast + events.slow > 0 {

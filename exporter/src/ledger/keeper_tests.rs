@@ -219,3 +219,53 @@ fn findings_are_saved_when_they_change_and_a_dead_account_burns() {
     );
     assert!(!keeper.everything(&open, at(61)).changes.slots.is_empty());
 }
+
+/// Twenty minutes of sleep and steps of an hour each way, over the whole chain of budgets.
+#[test]
+fn sleep_and_steps_of_the_wall_clock_cost_no_budget() {
+    let mut keeper = keeper();
+    let (tcp, hour) = (Layer::Tcp, Duration::from_hours(1));
+    let told = |keeper: &mut Keeper, outcome: &str, count: u32, now: Now| {
+        let seen = report("host/m", vec![path(tcp, outcome, count)]);
+        keeper.report(&seen, &inventory(), now);
+        let turn = keeper.turn(&[], &inventory(), now);
+        assert!(turn.burning.is_empty(), "{outcome}: {:?}", turn.burning);
+    };
+    for second in 0..60 {
+        told(&mut keeper, "reached", 1, at(second));
+    }
+    let awake = at(60 + 20 * 60);
+    told(&mut keeper, "unmeasured:suspended", 1200, awake);
+    for (number, off) in [(1, true), (2, false)] {
+        let mut stepped = at(60 + 20 * 60 + number * 60);
+        stepped.wall = if off {
+            stepped.wall.after(hour)
+        } else {
+            stepped.wall.before(hour)
+        };
+        told(&mut keeper, "unmeasured:clock_step", 4, stepped);
+        stepped.tick = stepped.tick.after(Duration::from_secs(1));
+        told(&mut keeper, "reached", 1, stepped);
+    }
+    let now = at(60 + 20 * 60 + 200);
+    assert_eq!(counts(&keeper, VantageKind::Host, now), (62, 0, 0, 0, 1208));
+}
+
+/// What a spool brings back waits for its finding as long as what is fresh.
+#[test]
+fn a_miss_that_arrives_late_is_still_explained_by_the_finding_that_follows() {
+    let mut keeper = keeper();
+    let mut late = report(
+        "host/m",
+        vec![path(Layer::Tcp, "unreached:syn_unanswered", 5)],
+    );
+    for run in &mut late.paths[0].runs {
+        (run.first_age_us, run.last_age_us) = (50_000_000, 45_000_000);
+    }
+    keeper.report(&late, &inventory(), at(60));
+    keeper.turn(&[], &inventory(), at(60));
+    let mut finding = explaining(Blame::Node, "host/m");
+    finding.started_at = at(10).wall;
+    keeper.turn(&[finding], &inventory(), at(62));
+    assert_eq!(counts(&keeper, VantageKind::Host, at(62)), (0, 0, 5, 0, 0));
+}

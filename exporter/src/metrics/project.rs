@@ -356,6 +356,12 @@ fn own(out: &mut Exposition, tally: &Tally) {
     out.add(&metric::TOKEN_FILES_UNREADABLE, |f| {
         f.push(&[], tally.tokens_unreadable() as f64);
     });
+    out.add(&metric::CONFIG_LOAD_SUCCESS, |f| {
+        f.push(&[], flag(tally.config_good()));
+    });
+    out.add(&metric::TLS_LOAD_SUCCESS, |f| {
+        f.push(&[], flag(tally.tls_good()));
+    });
     let (good, at) = tally.inventory();
     out.add(&metric::INVENTORY_LOAD_SUCCESS, |f| {
         f.push(&[], flag(good));

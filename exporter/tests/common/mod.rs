@@ -95,6 +95,8 @@ impl Setup {
                 alertmanager: None,
                 state_dir: None,
                 sparse: pnwatch_core::assign::Sparse::default(),
+                tls: None,
+                blind_critical_after: Duration::from_mins(10),
                 pace: Pace::default(),
                 traffic: Traffic::default(),
                 bandwidth: Bandwidth::default(),
@@ -114,6 +116,8 @@ impl Setup {
             urls: urls.iter().map(|u| BaseUrl::new(u).unwrap()).collect(),
             resend,
             timeout: Duration::from_secs(5),
+            // The scripts count calls.
+            heartbeat: Duration::ZERO,
             token_file: None,
             ca_file: None,
             external_url: Some(BaseUrl::new("http://alerts.example/am").unwrap()),

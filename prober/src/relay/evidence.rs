@@ -9,7 +9,7 @@ use pnwatch_core::outcome::{Layer, Outcome};
 use pnwatch_core::schedule::CheckId;
 use pnwatch_core::subject::Subject;
 use pnwatch_core::time::Tick;
-use pnwatch_core::wire::{MAX_VMS, VmReport};
+use pnwatch_core::wire::{MAX_VM_PATHS, MAX_VMS, VmReport};
 
 use crate::evidence::{Entry, Gathering, Unit};
 
@@ -147,6 +147,39 @@ impl FoldedVm {
         self.unit = self.unit.without_successes();
     }
 
+    /// How many paths it tells of.
+    pub fn len(&self) -> usize {
+        self.unit.len()
+    }
+
+    /// Whether it tells of no path.
+    pub fn is_empty(&self) -> bool {
+        self.unit.is_empty()
+    }
+
+    /// How much of a report it fills, as its unit does.
+    pub(crate) fn weight(&self) -> usize {
+        self.unit.weight()
+    }
+
+    /// Successes as counts alone.
+    pub fn shed_samples(&mut self) {
+        self.unit = self.unit.folded();
+    }
+
+    /// Whether both were said from one slot.
+    pub fn is_in_slot_of(&self, other: &Self) -> bool {
+        self.slot == other.slot
+    }
+
+    /// Takes in what the same VM said next; `false` = it is another VM, or there is no room.
+    pub fn join(&mut self, next: &Self) -> bool {
+        self.stopping = next.stopping;
+        self.boot_id == next.boot_id
+            && self.unit.join(&next.unit)
+            && self.unit.len() <= MAX_VM_PATHS
+    }
+
     /// As it is told at `now`.
     pub fn told(&self, now: Tick) -> VmReport {
         VmReport {
@@ -178,6 +211,26 @@ mod tests {
                 rtt: None,
             }],
         }
+    }
+
+    /// What waits is joined without losing a VM's word, and two VMs of one slot stay apart.
+    #[test]
+    fn what_vms_said_is_joined_per_vm() {
+        let at = Tick::from_millis;
+        let unit = |boot: &str, ms: u64| {
+            let mut vms = Vms::default();
+            vms.take(heard(boot, Outcome::Reached, ms), at(ms));
+            let mut unit = crate::evidence::Gathering::default().fold(at(ms));
+            unit.vms = vms.fold(at(ms));
+            unit
+        };
+        let mut first = unit("b-1", 1000);
+        assert!(first.join(&unit("b-1", 2000)));
+        assert!(!first.join(&unit("b-2", 3000)), "another VM");
+        assert_eq!((first.outcomes(), first.len(), first.vms.len()), (2, 1, 1));
+        let told = first.folded().vms[0].told(at(3000));
+        assert_eq!(told.boot_id, "b-1");
+        assert_eq!((told.paths[0].runs[0].count, told.paths.len()), (2, 1));
     }
 
     #[test]

@@ -227,6 +227,8 @@ fn serve(port: u16, inventory: PathBuf, token: &std::path::Path, host: &Vantage)
         alertmanager: None,
         state_dir: None,
         sparse: Sparse::default(),
+        tls: None,
+        blind_critical_after: Duration::from_mins(10),
         pace: Pace::default(),
         traffic: Traffic::default(),
         bandwidth: Bandwidth::default(),

@@ -415,7 +415,7 @@ impl Sim {
                     self.push(due, Event::Due(step.target.clone()));
                 }
             }
-            None => self.world.repair(&step.target, step.what),
+            None => self.world.repair(&step.target, step.what, now),
         }
         if step.target == Target::Exporter {
             self.exporters(step.what, step.value);

@@ -74,6 +74,8 @@ pub struct World {
     broken: BTreeMap<(Target, Break), u64>,
     /// When stuck leases run out.
     expiry: BTreeMap<Target, Tick>,
+    /// When a lease that was stuck was renewed again; the others are from the beginning.
+    renewed: BTreeMap<Target, Tick>,
 }
 
 #[expect(
@@ -156,6 +158,7 @@ impl World {
             vantages,
             broken: BTreeMap::new(),
             expiry: BTreeMap::new(),
+            renewed: BTreeMap::new(),
         }
     }
 
@@ -177,10 +180,11 @@ impl World {
     }
 
     /// Repairs it.
-    pub fn repair(&mut self, target: &Target, what: Break) {
+    pub fn repair(&mut self, target: &Target, what: Break, now: Tick) {
         self.broken.remove(&(target.clone(), what));
         if what == Break::LeaseStuck {
             self.expiry.remove(target);
+            self.renewed.insert(target.clone(), now);
         }
     }
 
@@ -408,11 +412,12 @@ impl World {
         if self.is(target, Break::StaticAddress) {
             return (None, None);
         }
-        let left = match self.expiry.get(target) {
-            Some(expiry) => expiry.since(now),
-            None => LEASE.saturating_sub(Duration::from_nanos(
-                now.as_nanos() % (LEASE.as_nanos() as u64 / 2),
-            )),
+        let left = if let Some(expiry) = self.expiry.get(target) {
+            expiry.since(now)
+        } else {
+            let first = self.renewed.get(target).copied().unwrap_or_default();
+            let since = now.since(first).as_nanos() % (LEASE.as_nanos() / 2);
+            LEASE.saturating_sub(Duration::from_nanos(since as u64))
         };
         let left = left.as_secs();
         (Some(left), Some(LEASE.as_secs().saturating_sub(left)))

@@ -58,6 +58,19 @@ pub fn process_name(machine: &str) -> String {
     format!("probe-{machine}")
 }
 
+/// What a drill wants different from the usual.
+#[derive(Debug, Clone, Default)]
+pub struct Setup {
+    /// More lines of the exporters' `serve` section, indented by two.
+    pub serve: String,
+    /// Ingest as the probers dial it, instead of the exporter's own port.
+    pub ingest_port: Option<u16>,
+    /// Alertmanager as the exporters dial it.
+    pub alertmanager: Option<String>,
+    /// Slow wires in the monitoring namespace: from where, to where.
+    pub wires: Vec<(String, String)>,
+}
+
 /// The exporters and probers of one lab.
 #[derive(Debug)]
 pub struct Daemons {
@@ -72,6 +85,7 @@ pub struct Daemons {
     rights: Option<Rights>,
     generation: u32,
     push_to: &'static str,
+    setup: Setup,
 }
 
 /// A port of loopback on which nothing listens (discard, RFC 863).
@@ -108,6 +122,7 @@ impl Daemons {
             rights: None,
             generation: 0,
             push_to: ALERTMANAGER_ADDRESS,
+            setup: Setup::default(),
         };
         daemons.write("inventory.yaml", &inventory())?;
         for prober in &daemons.probers {
@@ -213,6 +228,11 @@ impl Daemons {
         Ok(())
     }
 
+    /// Takes effect at the next start.
+    pub fn set_up(&mut self, setup: Setup) {
+        self.setup = setup;
+    }
+
     /// Ends all daemons.
     pub fn stop(&self, processes: &mut Processes) -> Result<()> {
         for prober in &self.probers {
@@ -234,6 +254,16 @@ impl Daemons {
             &arguments,
         )?;
         Ok(())
+    }
+
+    /// Waits until an exporter is ready.
+    pub fn wait_exporter(&self, processes: &mut Processes, replica: usize) -> Result<()> {
+        self.wait_ready(
+            processes,
+            &exporter_name(replica),
+            &self.exporter,
+            &Self::page(replica),
+        )
     }
 
     /// Starts one prober, with the state that it had in this generation.
@@ -366,7 +396,9 @@ impl Daemons {
         let discovery = self.discovery.as_ref().unwrap_or(&by_file);
         let address = EXPORTERS.get(replica).unwrap_or(&EXPORTERS[0]);
         let (page, dir) = (Self::page(replica), self.dir.display());
-        let (push_to, runbooks) = (self.push_to, Self::page(0));
+        let runbooks = Self::page(0);
+        let alertmanager = self.setup.alertmanager.as_deref();
+        let alertmanager = alertmanager.unwrap_or(self.push_to);
         let mut tokens = String::new();
         for prober in &self.probers {
             let (vantage, file) = (&prober.vantage, token_file(prober));
@@ -378,9 +410,10 @@ impl Daemons {
              \x20 listen: {{ ingest: {address}:{INGEST_PORT}, page: {page}, metrics: {address}:{METRICS_PORT} }}\n\
              {discovery}\
              \x20 tokens:\n{tokens}\
-             \x20 alertmanager: {{ urls: [\"http://{push_to}\"], resend: 1m, runbooks: \"http://{runbooks}/runbooks\" }}\n\
-             \x20 state_dir: {}\n",
-            state.display()
+             \x20 alertmanager: {{ urls: [\"http://{alertmanager}\"], resend: 1m, runbooks: \"http://{runbooks}/runbooks\" }}\n\
+             \x20 state_dir: {}\n{}",
+            state.display(),
+            self.setup.serve
         )
     }
 
@@ -400,11 +433,12 @@ impl Daemons {
         } else {
             String::new()
         };
+        let ingest = self.setup.ingest_port.unwrap_or(INGEST_PORT);
         let mut exporters = String::new();
         for address in EXPORTERS.iter().take(self.replicas) {
             let _ = writeln!(
                 exporters,
-                "    - {{ url: \"http://{address}:{INGEST_PORT}\", token_file: {dir}/{token} }}"
+                "    - {{ url: \"http://{address}:{ingest}\", token_file: {dir}/{token} }}"
             );
         }
         format!(
@@ -521,7 +555,7 @@ fn paths_not_up(metrics: &str) -> Vec<String> {
 }
 
 /// The value of one label. None of the lab's own names holds a comma, a quote or a backslash.
-fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
+pub(crate) fn label<'a>(labels: &'a str, name: &str) -> Option<&'a str> {
     labels.split(',').find_map(|pair| {
         let (key, value) = pair.split_once('=')?;
         (key == name).then(|| value.trim_matches('"'))

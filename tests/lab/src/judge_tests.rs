@@ -16,6 +16,7 @@ fn alert(status: &str, name: &str, subject: &str, severity: &str) -> Alert {
             .map(|(key, value)| (key.to_owned(), value.to_owned()))
             .into(),
         annotations: BTreeMap::new(),
+        starts_at: None,
     }
 }
 

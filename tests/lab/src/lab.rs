@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::cluster::Cluster;
 use crate::command;
-use crate::daemons::{self, Daemons};
+use crate::daemons::{self, Daemons, Setup};
 use crate::findings::Watcher;
 use crate::http;
 use crate::kernel::Watch;
@@ -195,6 +195,25 @@ impl Lab {
         self.cluster
             .as_ref()
             .context("the lab has no cluster; run it with --cluster")
+    }
+
+    /// How pnwatch is set up from its next start on.
+    pub fn set_up(&mut self, setup: Setup) {
+        if let Some(daemons) = &mut self.daemons {
+            daemons.set_up(setup);
+        }
+    }
+
+    /// Ends Alertmanager; what it has told it remembers.
+    pub fn stop_alertmanager(&mut self) -> Result<()> {
+        self.monitoring.stop_alertmanager(&mut self.processes)
+    }
+
+    /// Starts Alertmanager again with what it remembers.
+    pub fn resume_alertmanager(&mut self) -> Result<()> {
+        let (exporter, dir) = (&self.network.exporter, self.network.dir());
+        self.monitoring
+            .resume_alertmanager(&mut self.processes, exporter, dir)
     }
 
     /// The watcher of findings.

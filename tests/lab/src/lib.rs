@@ -11,7 +11,9 @@
 pub mod cluster;
 pub mod command;
 pub mod daemons;
+pub mod delay;
 pub mod dhcp;
+pub mod drills;
 pub mod expect;
 pub mod faults;
 pub mod findings;

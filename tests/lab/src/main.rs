@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Parser, Subcommand};
+use pnwatch_lab::daemons::Setup;
+use pnwatch_lab::drills::{DRILLS, Drill, drill, perform};
 use pnwatch_lab::expect::cluster::ROWS as CLUSTER_ROWS;
 use pnwatch_lab::expect::{EXTRA, ROWS, Row, all, row};
 use pnwatch_lab::judge::Outcome;
@@ -131,9 +133,10 @@ struct Run {
     /// How often to run each fault
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     runs: u32,
-    /// How long a scenario that must stay silent lasts
-    #[arg(long = "for", default_value = "30s", value_parser = humantime::parse_duration)]
-    quiet_for: Duration,
+    /// How long a scenario that must stay silent lasts [default: 30s], or what a drill takes
+    /// away is away [default: its own]
+    #[arg(long = "for", value_parser = humantime::parse_duration)]
+    lasts: Option<Duration>,
     /// Keep exporters and probers running from run to run instead of starting them afresh
     #[arg(long)]
     keep_daemons: bool,
@@ -177,6 +180,9 @@ struct Soak {
     #[arg(long, default_value_t = 1)]
     seed: u64,
 }
+
+/// How long a scenario that must stay silent lasts.
+const QUIET_FOR: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -334,7 +340,7 @@ fn only_lab() -> Result<PathBuf> {
     }
 }
 
-fn build(common: &Common, dir: &Dir, with_pnwatch: bool) -> Result<Lab> {
+fn build(common: &Common, dir: &Dir, with_pnwatch: bool, exporters: usize) -> Result<Lab> {
     let program = std::env::current_exe().context("cannot find the lab's own executable")?;
     let pnwatch = with_pnwatch.then(|| {
         let beside = || program.with_file_name("pnwatch");
@@ -343,7 +349,7 @@ fn build(common: &Common, dir: &Dir, with_pnwatch: bool) -> Result<Lab> {
     Lab::up(&LabOptions {
         dir: dir.path.clone(),
         pnwatch,
-        exporters: usize::from(common.exporters),
+        exporters: exporters.max(usize::from(common.exporters)),
         lease_seconds: u32::try_from(common.lease.as_secs())
             .unwrap_or(u32::MAX)
             .max(10),
@@ -354,7 +360,7 @@ fn build(common: &Common, dir: &Dir, with_pnwatch: bool) -> Result<Lab> {
 fn keep_up(up: &Up) -> Result<bool> {
     end_on_signals()?;
     let dir = Dir::open(&up.common)?;
-    let mut lab = build(&up.common, &dir, !up.without_pnwatch)?;
+    let mut lab = build(&up.common, &dir, !up.without_pnwatch, 1)?;
     if !up.without_pnwatch {
         if up.common.cluster {
             lab.discover()?;
@@ -376,10 +382,10 @@ fn keep_up(up: &Up) -> Result<bool> {
 }
 
 fn run_all(options: &Run) -> Result<bool> {
-    let rows = rows(&options.faults)?;
+    let acts = acts(&options.faults)?;
     end_on_signals()?;
     let dir = Dir::open(&options.common)?;
-    let result = run_rows(options, &rows, &dir);
+    let result = run_acts(options, &acts, &dir);
     finish(&options.common, dir, result)
 }
 
@@ -395,7 +401,7 @@ fn finish(common: &Common, dir: Dir, result: Result<bool>) -> Result<bool> {
 fn soak_all(options: &Soak) -> Result<bool> {
     end_on_signals()?;
     let dir = Dir::open(&options.common)?;
-    let mut lab = build(&options.common, &dir, true)?;
+    let mut lab = build(&options.common, &dir, true, 1)?;
     let result = soak(&mut lab, options.length, options.seed, |outcome| {
         eprintln!("{outcome}");
     });
@@ -422,7 +428,7 @@ fn tell_stories(options: &PagesRun, dir: &Dir) -> Result<bool> {
                 .with_context(|| format!("there is no story {name:?}; there are: all, {known}"))?,
         );
     }
-    let mut lab = build(&options.common, dir, true)?;
+    let mut lab = build(&options.common, dir, true, 1)?;
     let mut fine = true;
     for story in stories {
         let told = pages::run(&mut lab, story)?;
@@ -434,7 +440,7 @@ fn tell_stories(options: &PagesRun, dir: &Dir) -> Result<bool> {
 
 fn ask_gate(options: &GateRun, dir: &Dir) -> Result<bool> {
     let rows = rows(&options.faults)?;
-    let mut lab = build(&options.common, dir, true)?;
+    let mut lab = build(&options.common, dir, true, 1)?;
     let mut fine = true;
     for row in rows {
         let said = gate::run(&mut lab, row)?;
@@ -451,37 +457,57 @@ fn ask_gate(options: &GateRun, dir: &Dir) -> Result<bool> {
     Ok(fine && right)
 }
 
-fn run_rows(options: &Run, rows: &[&'static Row], dir: &Dir) -> Result<bool> {
-    let mut lab = build(&options.common, dir, true)?;
+/// What one name on the command line stands for.
+#[derive(Debug, Clone, Copy)]
+enum Act {
+    Fault(&'static Row),
+    Drill(&'static Drill),
+}
+
+fn run_acts(options: &Run, acts: &[Act], dir: &Dir) -> Result<bool> {
+    let needs = |act: &Act| match act {
+        Act::Fault(_) => 1,
+        Act::Drill(drill) => drill.exporters,
+    };
+    let exporters = acts.iter().map(needs).max().unwrap_or(1);
+    let mut lab = build(&options.common, dir, true, exporters)?;
     lab.states.clone_from(&options.states);
     let run_options = RunOptions {
-        quiet_for: options.quiet_for,
+        quiet_for: options.lasts.unwrap_or(QUIET_FOR),
         fresh: !options.keep_daemons,
         cluster: options.common.cluster,
     };
     let mut outcomes: Vec<Outcome> = Vec::new();
-    for row in rows {
+    let mut fine = true;
+    for act in acts {
         for _ in 0..options.runs {
-            let outcome = run(&mut lab, row, run_options)?;
-            println!("{}", serde_json::to_string(&outcome)?);
-            if !options.json {
-                eprintln!("{outcome}");
+            match act {
+                Act::Fault(row) => {
+                    lab.set_up(Setup::default());
+                    let outcome = run(&mut lab, row, run_options)?;
+                    show(options, &outcome)?;
+                    fine &= outcome.as_expected && (!options.bars || outcome.is_in_time());
+                    outcomes.push(outcome);
+                }
+                Act::Drill(drill) => {
+                    let performance = perform(&mut lab, drill, options.lasts)?;
+                    show(options, &performance)?;
+                    fine &= performance.as_expected;
+                }
             }
-            outcomes.push(outcome);
         }
     }
     drop(lab);
-    if !options.json {
+    if !options.json && !outcomes.is_empty() {
         eprint!("{}", report::summary(&outcomes));
     }
-    let fine = |outcome: &Outcome| outcome.as_expected && (!options.bars || outcome.is_in_time());
-    Ok(outcomes.iter().all(fine))
+    Ok(fine)
 }
 
 fn pairs_all(args: &Pairs) -> Result<bool> {
     end_on_signals()?;
     let dir = Dir::open(&args.common)?;
-    let result = build(&args.common, &dir, true).and_then(|mut lab| {
+    let result = build(&args.common, &dir, true, 1).and_then(|mut lab| {
         let mut fine = 0;
         let chosen = pairs::PAIRS.len().min(args.first);
         for pair in pairs::PAIRS.into_iter().take(chosen) {
@@ -527,23 +553,47 @@ fn sockets_all(args: &SocketsArgs) -> Result<bool> {
 }
 
 fn rows(names: &[String]) -> Result<Vec<&'static Row>> {
-    let mut rows = Vec::new();
+    let faults = acts(names)?.into_iter().map(|act| match act {
+        Act::Fault(row) => Ok(row),
+        Act::Drill(drill) => bail!(
+            "{} is a drill, not a fault: pnwatch-lab run {0}",
+            drill.name
+        ),
+    });
+    faults.collect()
+}
+
+/// One line of JSON, and unless only that is wanted, some for people.
+fn show<T: serde::Serialize + std::fmt::Display>(options: &Run, result: &T) -> Result<()> {
+    println!("{}", serde_json::to_string(result)?);
+    if !options.json {
+        eprintln!("{result}");
+    }
+    Ok(())
+}
+
+fn acts(names: &[String]) -> Result<Vec<Act>> {
+    let mut acts = Vec::new();
     for name in names {
         if name == "cluster" {
-            rows.extend(&CLUSTER_ROWS);
+            acts.extend(CLUSTER_ROWS.iter().map(Act::Fault));
             continue;
         }
         if name == "all" {
-            rows.extend(ROWS.iter().take(ROWS.len() - EXTRA));
+            acts.extend(ROWS.iter().take(ROWS.len() - EXTRA).map(Act::Fault));
             continue;
         }
-        rows.push(row(name).with_context(|| {
-            let known: Vec<&str> = all().map(|row| row.name).collect();
+        let act = row(name)
+            .map(Act::Fault)
+            .or_else(|| drill(name).map(Act::Drill));
+        acts.push(act.with_context(|| {
+            let known = all().map(|row| row.name);
+            let known: Vec<&str> = known.chain(DRILLS.iter().map(|drill| drill.name)).collect();
             format!(
                 "there is no fault {name:?}; there are: all, cluster, {}",
                 known.join(", ")
             )
         })?);
     }
-    Ok(rows)
+    Ok(acts)
 }

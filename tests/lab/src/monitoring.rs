@@ -66,8 +66,23 @@ impl Monitoring {
         namespace: &Namespace,
         dir: &Path,
     ) -> Result<()> {
-        processes.terminate("alertmanager")?;
+        self.stop_alertmanager(processes)?;
         self.generation += 1;
+        self.resume_alertmanager(processes, namespace, dir)
+    }
+
+    /// Ends Alertmanager; it writes down what it has told.
+    pub fn stop_alertmanager(&mut self, processes: &mut Processes) -> Result<()> {
+        processes.terminate("alertmanager")
+    }
+
+    /// Starts Alertmanager with the storage that it had.
+    pub fn resume_alertmanager(
+        &mut self,
+        processes: &mut Processes,
+        namespace: &Namespace,
+        dir: &Path,
+    ) -> Result<()> {
         let storage = dir.join(format!("alertmanager.{}", self.generation));
         start_alertmanager(processes, namespace, dir, (&storage, self.webhook.url()))?;
         wait_ready(processes, namespace, "alertmanager", ALERTMANAGER_ADDRESS)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use crate::drills::DRILLS;
 use crate::expect::all;
 use crate::judge::Outcome;
 use crate::lab::Lab;
@@ -32,6 +33,10 @@ pub fn list() -> String {
             "{:<16}{}\n{:16}-> {leads_to}",
             row.name, row.about, ""
         );
+    }
+    text.push_str("drills: what watches is away or slow while faults come and go\n");
+    for drill in &DRILLS {
+        let _ = writeln!(text, "{:<20}{}", drill.name, drill.about);
     }
     text
 }

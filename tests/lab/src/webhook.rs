@@ -29,6 +29,14 @@ pub struct Alert {
     /// Its annotations.
     #[serde(default)]
     pub annotations: BTreeMap<String, String>,
+    /// When it began, by its own word.
+    #[serde(
+        default,
+        rename(deserialize = "startsAt"),
+        deserialize_with = "optional_time",
+        serialize_with = "as_optional_text"
+    )]
+    pub starts_at: Option<Timestamp>,
 }
 
 impl Alert {
@@ -58,6 +66,23 @@ pub struct Notification {
 
 fn as_text<S: serde::Serializer>(at: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(at)
+}
+
+fn optional_time<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Timestamp>, D::Error> {
+    let text = Option::<String>::deserialize(from)?;
+    text.map(|text| text.parse().map_err(serde::de::Error::custom))
+        .transpose()
+}
+
+#[expect(clippy::ref_option, reason = "the signature serde asks for")]
+fn as_optional_text<S: serde::Serializer>(
+    at: &Option<Timestamp>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    match at {
+        Some(at) => serializer.collect_str(at),
+        None => serializer.serialize_none(),
+    }
 }
 
 /// A running receiver; it ends when dropped.

@@ -5,8 +5,8 @@ mod churn;
 mod cluster;
 mod hostile;
 mod jobs;
-mod node;
-mod path;
+pub(crate) mod node;
+pub(crate) mod path;
 mod quiet;
 mod traffic;
 pub mod vms;
@@ -85,7 +85,7 @@ pub fn fault(name: &str) -> Result<Fault> {
             ..NONE
         },
         "F2-lease" => Fault {
-            prepare: node::shorten_lease,
+            prepare: node::hardly_any_lease,
             inject: node::let_lease_run_out,
             heal: node::restore_lease,
             ..NONE

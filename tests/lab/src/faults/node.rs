@@ -22,7 +22,7 @@ const EXPIRY_DEADLINE: Duration = Duration::from_secs(40);
 const SILENCE_DEADLINE: Duration = Duration::from_secs(20);
 
 /// The device goes, and with it the client that held its address.
-pub(super) fn delete_device(lab: &mut Lab) -> Result<Timestamp> {
+pub(crate) fn delete_device(lab: &mut Lab) -> Result<Timestamp> {
     lab.processes.kill(&dhcp::client_name(MACHINE))?;
     let since = Timestamp::now();
     lab.network
@@ -33,7 +33,7 @@ pub(super) fn delete_device(lab: &mut Lab) -> Result<Timestamp> {
 }
 
 /// The device comes back with the same hardware address, and gets its lease.
-pub(super) fn recreate_device(lab: &mut Lab) -> Result<()> {
+pub(crate) fn recreate_device(lab: &mut Lab) -> Result<()> {
     let node = &lab.network.node.namespace;
     if node.ip(&format!("link show {NODE_DEVICE}")).is_err() {
         plug_pn(node, &lab.network.switch)?;
@@ -42,7 +42,7 @@ pub(super) fn recreate_device(lab: &mut Lab) -> Result<()> {
 }
 
 /// The address goes; the client is dead, so nobody brings it back.
-pub(super) fn delete_address(lab: &mut Lab) -> Result<Timestamp> {
+pub(crate) fn delete_address(lab: &mut Lab) -> Result<Timestamp> {
     lab.processes.kill(&dhcp::client_name(MACHINE))?;
     let since = Timestamp::now();
     lab.network.node.namespace.ip(&format!(
@@ -58,7 +58,7 @@ fn address_gone(lab: &mut Lab, since: Timestamp) -> Result<Timestamp> {
 
 /// A fresh client gets the address again, on an empty device as after a boot: dhclient would not
 /// refresh the lifetime of an address that it finds there.
-pub(super) fn recover_address(lab: &mut Lab) -> Result<()> {
+pub(crate) fn recover_address(lab: &mut Lab) -> Result<()> {
     lab.processes.kill(&dhcp::client_name(MACHINE))?;
     let node = &lab.network.node;
     node.namespace
@@ -68,19 +68,19 @@ pub(super) fn recover_address(lab: &mut Lab) -> Result<()> {
 }
 
 /// As [`recreate_device`], and the prober is there again even if it never was asked back.
-pub(super) fn recreate_device_and_prober(lab: &mut Lab) -> Result<()> {
+pub(crate) fn recreate_device_and_prober(lab: &mut Lab) -> Result<()> {
     recreate_device(lab)?;
     start_prober(lab)
 }
 
 /// As [`recover_address`], and the prober is there again even if it never was asked back.
-pub(super) fn recover_address_and_prober(lab: &mut Lab) -> Result<()> {
+pub(crate) fn recover_address_and_prober(lab: &mut Lab) -> Result<()> {
     recover_address(lab)?;
     start_prober(lab)
 }
 
 /// The node's prober dies without a word, and the exporter has noticed when this returns.
-pub(super) fn kill_prober(lab: &mut Lab) -> Result<()> {
+pub(crate) fn kill_prober(lab: &mut Lab) -> Result<()> {
     let prober = lab.daemons.as_ref().context("no pnwatch")?.node_prober()?;
     lab.processes.kill(&prober.process())?;
     wait::until(
@@ -97,7 +97,7 @@ pub(super) fn kill_prober(lab: &mut Lab) -> Result<()> {
 }
 
 /// The node's prober comes back, and with it the node's own evidence.
-pub(super) fn start_prober(lab: &mut Lab) -> Result<()> {
+pub(crate) fn start_prober(lab: &mut Lab) -> Result<()> {
     lab.daemons.as_ref().map_or(Ok(()), |daemons| {
         let prober = daemons.node_prober()?;
         if !lab.processes.has(&prober.process()) {
@@ -108,14 +108,14 @@ pub(super) fn start_prober(lab: &mut Lab) -> Result<()> {
 }
 
 /// A short lease for the node, so that one can wait for its end.
-pub(super) fn shorten_lease(lab: &mut Lab) -> Result<()> {
+pub(crate) fn shorten_lease(lab: &mut Lab, seconds: u32) -> Result<()> {
     lab.network
-        .restart_dhcp_server(&mut lab.processes, SHORT_LEASE_SECONDS)?;
+        .restart_dhcp_server(&mut lab.processes, seconds)?;
     lab.processes.kill(&dhcp::client_name(MACHINE))?;
     let node = &lab.network.node;
     // Kept, with a lifetime of its own, until the client takes it over: nothing must break yet.
     node.namespace.ip(&format!(
-        "addr change {NODE_ADDRESS}/{PN_PREFIX} dev {NODE_DEVICE} valid_lft {SHORT_LEASE_SECONDS} preferred_lft {SHORT_LEASE_SECONDS}"
+        "addr change {NODE_ADDRESS}/{PN_PREFIX} dev {NODE_DEVICE} valid_lft {seconds} preferred_lft {seconds}"
     ))?;
     node.start_client(&mut lab.processes, lab.network.dir())?;
     wait::until("a short lease", EXPIRY_DEADLINE, || {
@@ -123,14 +123,24 @@ pub(super) fn shorten_lease(lab: &mut Lab) -> Result<()> {
             .namespace
             .ip(&format!("-4 -o addr show dev {NODE_DEVICE}"))?;
         let left = valid_seconds(&listed);
-        Ok(left
-            .is_some_and(|left| left <= SHORT_LEASE_SECONDS)
-            .then_some(()))
+        Ok(left.is_some_and(|left| left <= seconds).then_some(()))
     })
 }
 
+/// As [`shorten_lease`], by so much that one can wait for its end.
+pub(super) fn hardly_any_lease(lab: &mut Lab) -> Result<()> {
+    shorten_lease(lab, SHORT_LEASE_SECONDS)
+}
+
+/// What is left of the node's lease, in seconds, by the kernel.
+pub(crate) fn seconds_left(lab: &Lab) -> Result<Option<u32>> {
+    let node = &lab.network.node.namespace;
+    let listed = node.ip(&format!("-4 -o addr show dev {NODE_DEVICE}"))?;
+    Ok(valid_seconds(&listed))
+}
+
 /// The server dies; client and kernel do the rest. Returns when the kernel drops the address.
-pub(super) fn let_lease_run_out(lab: &mut Lab) -> Result<Timestamp> {
+pub(crate) fn let_lease_run_out(lab: &mut Lab) -> Result<Timestamp> {
     let since = Timestamp::now();
     lab.processes.kill(dhcp::SERVER)?;
     let gone = Change::AddressGone(NODE_DEVICE.to_owned(), NODE_ADDRESS.to_string());
@@ -139,7 +149,7 @@ pub(super) fn let_lease_run_out(lab: &mut Lab) -> Result<Timestamp> {
 }
 
 /// The server comes back with its usual lease time.
-pub(super) fn restore_lease(lab: &mut Lab) -> Result<()> {
+pub(crate) fn restore_lease(lab: &mut Lab) -> Result<()> {
     let seconds = lab.network.lease_seconds();
     lab.network
         .restart_dhcp_server(&mut lab.processes, seconds)?;
@@ -147,7 +157,7 @@ pub(super) fn restore_lease(lab: &mut Lab) -> Result<()> {
 }
 
 /// Both cables go dead first: a machine without power does not say goodbye.
-pub(super) fn power_off(lab: &mut Lab) -> Result<Timestamp> {
+pub(crate) fn power_off(lab: &mut Lab) -> Result<Timestamp> {
     let since = Timestamp::now();
     lab.network
         .switch
@@ -160,7 +170,7 @@ pub(super) fn power_off(lab: &mut Lab) -> Result<Timestamp> {
 }
 
 /// Cables and prober are back.
-pub(super) fn power_on(lab: &mut Lab) -> Result<()> {
+pub(crate) fn power_on(lab: &mut Lab) -> Result<()> {
     lab.network.switch.ip(&format!("link set {NODE_PORT} up"))?;
     lab.network
         .switch

@@ -13,7 +13,7 @@ use crate::topology::{NODE_PORTS, PN_BRIDGE, host_mgmt_port, host_name, host_por
 const LOST_HOST: usize = 1;
 
 /// The PN's bridge forwards nothing any more; every cable still has carrier.
-pub(super) fn network_down(lab: &mut Lab) -> Result<Timestamp> {
+pub(crate) fn network_down(lab: &mut Lab) -> Result<Timestamp> {
     let since = Timestamp::now();
     lab.network
         .switch
@@ -21,7 +21,7 @@ pub(super) fn network_down(lab: &mut Lab) -> Result<Timestamp> {
     switch_report(lab, &Change::LinkDown(PN_BRIDGE.to_owned()), since)
 }
 
-pub(super) fn network_up(lab: &mut Lab) -> Result<()> {
+pub(crate) fn network_up(lab: &mut Lab) -> Result<()> {
     lab.network
         .switch
         .ip(&format!("link set {PN_BRIDGE} up"))
@@ -29,18 +29,18 @@ pub(super) fn network_up(lab: &mut Lab) -> Result<()> {
 }
 
 /// The first account's pod hangs. The time is the order's: its answer comes after the fact.
-pub(super) fn hang_pod(lab: &mut Lab) -> Result<Timestamp> {
+pub(crate) fn hang_pod(lab: &mut Lab) -> Result<Timestamp> {
     let ordered = Timestamp::now();
     lab.network.set_pod_fault(0, r#"{"kind":"hang"}"#)?;
     Ok(ordered)
 }
 
-pub(super) fn heal_pod(lab: &mut Lab) -> Result<()> {
+pub(crate) fn heal_pod(lab: &mut Lab) -> Result<()> {
     lab.network.set_pod_fault(0, r#"{"kind":"none"}"#)
 }
 
 /// What the node itself dials on its own `NodePorts` is dropped; what comes in is not.
-pub(super) fn drop_own_dials(lab: &mut Lab) -> Result<Timestamp> {
+pub(crate) fn drop_own_dials(lab: &mut Lab) -> Result<Timestamp> {
     let ordered = Timestamp::now();
     // Before translation: afterwards the port is the pod's.
     lab.network.node.namespace.nft(&format!(
@@ -49,13 +49,13 @@ pub(super) fn drop_own_dials(lab: &mut Lab) -> Result<Timestamp> {
     Ok(ordered)
 }
 
-pub(super) fn allow_own_dials(lab: &mut Lab) -> Result<()> {
+pub(crate) fn allow_own_dials(lab: &mut Lab) -> Result<()> {
     let script = "table ip lab_policy\ndelete table ip lab_policy\n";
     lab.network.node.namespace.nft(script)
 }
 
 /// Both cables of the host go dead first, then its prober: it does not say goodbye.
-pub(super) fn lose_host(lab: &mut Lab) -> Result<Timestamp> {
+pub(crate) fn lose_host(lab: &mut Lab) -> Result<Timestamp> {
     let (pn, mgmt) = (host_port(LOST_HOST), host_mgmt_port(LOST_HOST));
     let since = Timestamp::now();
     lab.network.switch.ip(&format!("link set {pn} down"))?;
@@ -64,7 +64,7 @@ pub(super) fn lose_host(lab: &mut Lab) -> Result<Timestamp> {
     switch_report(lab, &Change::LinkDown(pn), since)
 }
 
-pub(super) fn recover_host(lab: &mut Lab) -> Result<()> {
+pub(crate) fn recover_host(lab: &mut Lab) -> Result<()> {
     for port in [host_port(LOST_HOST), host_mgmt_port(LOST_HOST)] {
         lab.network.switch.ip(&format!("link set {port} up"))?;
     }
@@ -74,13 +74,13 @@ pub(super) fn recover_host(lab: &mut Lab) -> Result<()> {
     start_host_prober(lab)
 }
 
-pub(super) fn kill_host_prober(lab: &mut Lab) -> Result<Timestamp> {
+pub(crate) fn kill_host_prober(lab: &mut Lab) -> Result<Timestamp> {
     let ordered = Timestamp::now();
     lab.processes.kill(&process_name(&host_name(LOST_HOST)))?;
     Ok(ordered)
 }
 
-pub(super) fn start_host_prober(lab: &mut Lab) -> Result<()> {
+pub(crate) fn start_host_prober(lab: &mut Lab) -> Result<()> {
     lab.daemons.as_ref().map_or(Ok(()), |daemons| {
         let prober = daemons.host_prober(LOST_HOST)?;
         if !lab.processes.has(&prober.process()) {

@@ -478,10 +478,13 @@ impl Daemons {
     pub fn write(&self, name: &str, text: &str) -> Result<PathBuf> {
         use std::os::unix::fs::PermissionsExt as _;
         let path = self.dir.join(name);
-        std::fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        // A daemon that reads it this very moment gets the old file or the new one, whole.
+        let new = self.dir.join(format!("{name}.new"));
+        std::fs::write(&new, text).with_context(|| format!("cannot write {}", new.display()))?;
         // Tokens among them: for the owner alone.
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))
-            .with_context(|| format!("cannot protect {}", path.display()))?;
+        std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))
+            .with_context(|| format!("cannot protect {}", new.display()))?;
+        std::fs::rename(&new, &path).with_context(|| format!("cannot place {}", path.display()))?;
         Ok(path)
     }
 }

@@ -80,8 +80,8 @@ pub fn wait_heard(lab: &mut Lab, vantages: &[String]) -> Result<()> {
     heard.with_context(|| format!("VMs are not heard after {SETTLE_DEADLINE:?}: {missing:?}"))
 }
 
-/// The paths of `vantages` that are not up.
-fn not_up(metrics: &str, vantages: &[String]) -> Vec<String> {
+/// The paths of `vantages` that are not up, or not there.
+pub fn not_up(metrics: &str, vantages: &[String]) -> Vec<String> {
     let is_up = |vantage: &str, account: &str| {
         let (account, vantage) = (
             format!("account=\"{account}\""),

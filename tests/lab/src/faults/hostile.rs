@@ -18,6 +18,7 @@ const HOST: usize = 0;
 /// The address of the honest VM beside the hostile one.
 const BESIDE: &str = "192.168.64.9";
 const HONEST: &str = "vm-honest";
+const BESIDE_VANTAGE: &str = "vm/mini-0/1";
 /// Most of one CPU that prober and parser may use together, besides what they use in peace.
 const CPU: f64 = 0.02;
 /// How long peace is measured.
@@ -31,7 +32,7 @@ pub(super) fn prepare(lab: &mut Lab) -> Result<()> {
     vms::start_all(lab)?;
     let vm = vms::boot(lab, HOST, 300, BESIDE)?;
     vms::start_in(lab, HONEST, &vm)?;
-    vms::wait_heard(lab, &["vm/mini-0/1".to_owned()])
+    vms::wait_heard(lab, &[BESIDE_VANTAGE.to_owned()])
 }
 
 /// Attacks for `duration`; the agent in the attacking VM goes on besides.
@@ -50,13 +51,20 @@ pub(super) fn attack(lab: &mut Lab, duration: Duration) -> Result<()> {
                     scope.spawn(move || inside(vm, || attack(relay, end, asked)));
                 }
             }
-            let mut worst = 0usize;
+            let mut worst = Vec::new();
             while Instant::now() < end {
                 lab.processes.check_all()?;
-                worst = worst.max(bad_paths(lab)?.len());
+                let bad = bad_paths(lab)?;
+                if bad.len() > worst.len() {
+                    worst = bad;
+                }
                 wait::pass(Duration::from_millis(500))?;
             }
-            ensure!(worst == 0, "up to {worst} paths of others were not up");
+            ensure!(
+                worst.is_empty(),
+                "paths of others were not up: {}",
+                worst.join("; ")
+            );
             Ok(())
         })
     })?;
@@ -83,6 +91,10 @@ pub(super) fn attack(lab: &mut Lab, duration: Duration) -> Result<()> {
 }
 
 fn inside(vm: &Namespace, attack: impl FnOnce() + Send) {
+    // A VM has processors of its own; here the attack may take what nobody else wants, or the
+    // machine's load would be measured instead of the relay. Threads have a niceness each
+    // (setpriority(2)).
+    let _ = rustix::process::nice(19);
     // A thread that cannot get inside attacks nobody, and the count of attempts shows it.
     if vm.enter().is_ok() {
         attack();
@@ -150,18 +162,23 @@ fn missed(lab: &Lab) -> Result<f64> {
         .context("the host's missed slots are not told")
 }
 
-/// Paths to accounts that are not up, of anybody but the attacker.
+/// Paths to accounts that are not up, of anybody but the attacker. Its own slot, and the one that
+/// it shares with the names it gives itself, are its to spoil.
 fn bad_paths(lab: &Lab) -> Result<Vec<String>> {
     let daemons = lab.daemons.as_ref().context("no pnwatch")?;
     let metrics = daemons.metrics()?;
     let bad = metrics.lines().filter(|line| {
         line.starts_with("pnwatch_path_state{")
             && line.contains("account=\"")
+            && !line.contains("account=\"\"")
             && !line.contains("vantage=\"vm/mini-0/0\"")
+            && !line.contains("vantage=\"vm/mini-0/shared\"")
             && !line.contains("vantage=\"node/")
             && !line.ends_with(" 1")
     });
-    Ok(bad.map(str::to_owned).collect())
+    let mut bad: Vec<String> = bad.map(str::to_owned).collect();
+    bad.extend(vms::not_up(&metrics, &[BESIDE_VANTAGE.to_owned()]));
+    Ok(bad)
 }
 
 fn connect(relay: SocketAddr) -> Option<TcpStream> {

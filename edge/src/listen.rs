@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::shutdown::Shutdown;
-use crate::tls::ServerTls;
+use crate::tls::{PeerNames, ServerTls};
 
 /// What one listener accepts.
 #[derive(Debug, Clone, Copy)]
@@ -133,7 +133,8 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Shutdown) {
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// Serves `router` until the shutdown, over TLS where there is a certificate. Handlers can extract `ConnectInfo<SocketAddr>`.
+/// Serves `router` until the shutdown, over TLS where there is a certificate. Handlers can extract `ConnectInfo<SocketAddr>`
+/// and, of clients that showed a certificate, `Extension<PeerNames>`.
 /// Dropping the future stops accepting; open connections then end with their requests.
 pub async fn serve_within(
     (listener, tls): (TcpListener, Option<Arc<ServerTls>>),
@@ -155,14 +156,17 @@ pub async fn serve_within(
         tokio::spawn(async move {
             // The permit is given back when the connection ends.
             let _permit = permit;
-            let stream: Box<dyn Stream> = match acceptor {
-                None => Box::new(stream),
+            let (stream, names): (Box<dyn Stream>, _) = match acceptor {
+                None => (Box::new(stream), None),
                 Some(acceptor) => {
                     // A client must not hold a connection by never saying hello.
                     let hello =
                         tokio::time::timeout(limits.header_timeout, acceptor.accept(stream));
                     match hello.await {
-                        Ok(Ok(stream)) => Box::new(stream),
+                        Ok(Ok(stream)) => {
+                            let names = PeerNames::of(stream.get_ref().1.peer_certificates());
+                            (Box::new(stream), names)
+                        }
                         Ok(Err(error)) => {
                             tracing::debug!(%peer, %error, "no TLS connection");
                             return;
@@ -171,7 +175,7 @@ pub async fn serve_within(
                     }
                 }
             };
-            let connection = connection(stream, peer, router, limits);
+            let connection = connection(stream, (peer, names), router, limits);
             // A client that hangs up or talks nonsense is no event.
             if let Err(error) = watcher.watch(connection).await {
                 tracing::debug!(%peer, %error, "connection ended");
@@ -185,14 +189,14 @@ pub async fn serve_within(
 /// One connection that was accepted elsewhere, within `limits`; done when this ends.
 pub async fn serve_one(stream: TcpStream, peer: SocketAddr, router: Router, limits: Limits) {
     let router = router.layer(DefaultBodyLimit::max(limits.body_bytes));
-    if let Err(error) = connection(stream, peer, router, limits).await {
+    if let Err(error) = connection(stream, (peer, None), router, limits).await {
         tracing::debug!(%peer, %error, "connection ended");
     }
 }
 
 fn connection<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
     stream: S,
-    peer: SocketAddr,
+    (peer, names): (SocketAddr, Option<PeerNames>),
     router: Router,
     limits: Limits,
 ) -> http1::Connection<
@@ -204,8 +208,9 @@ fn connection<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
         Future: Send,
     >,
 > {
-    let service =
-        service_fn(move |request: Request<Incoming>| answer(router.clone(), request, peer, limits));
+    let service = service_fn(move |request: Request<Incoming>| {
+        answer(router.clone(), request, (peer, names.clone()), limits)
+    });
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
@@ -249,7 +254,7 @@ fn is_of_one_connection(error: &Error) -> bool {
 async fn answer(
     router: Router,
     mut request: Request<Incoming>,
-    peer: SocketAddr,
+    (peer, names): (SocketAddr, Option<PeerNames>),
     limits: Limits,
 ) -> Result<Response, std::convert::Infallible> {
     // A body that says that it is too large is refused before a byte of it is read.
@@ -260,6 +265,9 @@ async fn answer(
         return Ok((StatusCode::PAYLOAD_TOO_LARGE, said).into_response());
     }
     request.extensions_mut().insert(ConnectInfo(peer));
+    if let Some(names) = names {
+        request.extensions_mut().insert(names);
+    }
     let service = TowerToHyperService::new(router);
     let answered = hyper::service::Service::call(&service, request);
     Ok(

@@ -1,22 +1,24 @@
 //! TLS of clients, and of listeners ([`ServerTls`]).
 //!
-//! Nothing here runs; a client's authorities are read when it is made, a listener's certificate
-//! whenever it is asked to look.
+//! Nothing here runs; authorities are read when a client or listener is made, a listener's
+//! certificate whenever it is asked to look, a client's at each new connection.
 
+mod client;
+mod expiry;
+mod keypair;
+mod peer;
 mod server;
 
-pub use self::server::ServerTls;
-
-mod expiry;
-
+pub(crate) use self::client::client_config;
 pub use self::expiry::ChainExpiry;
+pub use self::keypair::Keypair;
+pub use self::peer::PeerNames;
+pub use self::server::ServerTls;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use rustls::client::WebPkiServerVerifier;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::RootCertStore;
 use rustls_pki_types::CertificateDer;
 use rustls_pki_types::pem::PemObject as _;
 
@@ -90,29 +92,6 @@ pub fn read_authorities(path: &Path) -> Result<RootCertStore, TlsError> {
         return Err(wrong("no certificate in it".to_owned()));
     }
     Ok(roots)
-}
-
-/// TLS 1.2 and 1.3 by ring, trusting `authorities`; the ends of chains are noted in `expiry`.
-pub(crate) fn client_config(
-    authorities: RootCertStore,
-    expiry: Option<ChainExpiry>,
-) -> Result<ClientConfig, TlsError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()?;
-    let Some(expiry) = expiry.filter(|_| !authorities.is_empty()) else {
-        return Ok(builder
-            .with_root_certificates(authorities)
-            .with_no_client_auth());
-    };
-    let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(authorities), provider)
-        .build()
-        .map_err(|error| rustls::Error::General(error.to_string()))?;
-    let noting = Arc::new(expiry::Noting { inner, expiry });
-    Ok(builder
-        .dangerous()
-        .with_custom_certificate_verifier(noting)
-        .with_no_client_auth())
 }
 
 /// The system's certificate authorities: macOS keeps those that come with it in a file as well

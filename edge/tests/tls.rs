@@ -14,7 +14,7 @@ use axum::routing::get;
 use pnwatch_edge::http::{Client, ClientSettings};
 use pnwatch_edge::listen::{Limits, bind, serve_within};
 use pnwatch_edge::shutdown::Shutdown;
-use pnwatch_edge::tls::{ServerTls, TlsError};
+use pnwatch_edge::tls::{Keypair, ServerTls, TlsError};
 use tokio::io::AsyncReadExt as _;
 
 fn kept(name: &str) -> PathBuf {
@@ -39,7 +39,11 @@ impl Files {
 
     fn read(&self) -> Result<Arc<ServerTls>, TlsError> {
         let path = |name| self.dir.path().join(name);
-        ServerTls::read(&path("tls.crt"), &path("tls.key"))
+        let files = Keypair {
+            certificate: path("tls.crt"),
+            key: path("tls.key"),
+        };
+        ServerTls::read(&files, None)
     }
 }
 

@@ -165,7 +165,7 @@ impl Exporter {
         let readers = Readers::read(&serve.readers)?;
         let tls = serve.tls.as_ref();
         let tls = tls
-            .map(|tls| ServerTls::read(&tls.certificate, &tls.key))
+            .map(|tls| ServerTls::read(&tls.files, tls.client_ca_file.as_deref()))
             .transpose()?;
         let listeners = Listeners {
             ingest: bind("serve.listen.ingest", serve.listen.ingest).await?,

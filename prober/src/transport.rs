@@ -108,6 +108,7 @@ impl HttpTransport {
     pub fn new(endpoint: &ExporterEndpoint) -> Result<Self, ClientError> {
         let settings = ClientSettings {
             ca_file: endpoint.ca_file.clone(),
+            identity: endpoint.identity.clone(),
             token_file: endpoint.token_file.clone(),
             connect_timeout: Duration::from_secs(2),
             timeout: REPORT_WITHIN,

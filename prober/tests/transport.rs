@@ -75,6 +75,7 @@ async fn reports_go_out_and_plans_come_in() {
         url: BaseUrl::new(&url).unwrap(),
         token_file: Some(token_file),
         ca_file: None,
+        identity: None,
     })
     .unwrap();
 
@@ -123,6 +124,7 @@ async fn nobody_there_is_a_passing_trouble() {
         url: BaseUrl::new(&format!("http://{address}")).unwrap(),
         token_file: None,
         ca_file: None,
+        identity: None,
     })
     .unwrap();
     let error = transport.report(&report()).await.unwrap_err();

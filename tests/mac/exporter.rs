@@ -100,6 +100,7 @@ impl Exporter {
             url: BaseUrl::new(&self.ingest).unwrap(),
             token_file: Some(self.dir.path().join(vantage.replace('/', "-"))),
             ca_file: None,
+            identity: None,
         };
         let transport: Arc<dyn Transport> = Arc::new(HttpTransport::new(&endpoint).unwrap());
         let empty = json!({

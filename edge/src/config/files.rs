@@ -23,6 +23,7 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
                 &mut found,
             );
             authority(&at("ca_file"), exporter.ca_file.as_deref(), &mut found);
+            identity(&at("certificate"), exporter.identity.as_ref(), &mut found);
         }
         if let Some(file) = &probe.plan_file {
             inventory("probe.plan_file", file, &config.cluster, &mut found);
@@ -37,8 +38,11 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
         if let Some(file) = kubernetes.and_then(|k| k.kubeconfig.as_deref()) {
             readable("serve.inventory.kubernetes.kubeconfig", file, &mut found);
         }
+        let gateways = kubernetes.and_then(|k| k.gateway_ca_file.as_deref());
+        let at = "serve.inventory.kubernetes.gateway_ca_file";
+        authority(at, gateways, &mut found);
         if let Some(tls) = &serve.tls {
-            match tls::ServerTls::read(&tls.certificate, &tls.key) {
+            match tls::ServerTls::read(&tls.files, tls.client_ca_file.as_deref()) {
                 Ok(_) => {}
                 Err(error @ tls::TlsError::Unreadable { .. }) => {
                     found.push(Problem::unreadable("serve.tls", 0, error.to_string()));
@@ -99,6 +103,16 @@ fn secret(path: &str, file: Option<&Path>, found: &mut Vec<Problem>) {
 fn authority(path: &str, file: Option<&Path>, found: &mut Vec<Problem>) {
     match file.map(tls::read_authorities) {
         None | Some(Ok(_)) => {}
+        Some(Err(error @ tls::TlsError::Unreadable { .. })) => {
+            found.push(Problem::unreadable(path, 0, error.to_string()));
+        }
+        Some(Err(error)) => found.push(Problem::error(path, 0, error.to_string())),
+    }
+}
+
+fn identity(path: &str, files: Option<&tls::Keypair>, found: &mut Vec<Problem>) {
+    match files.map(tls::Keypair::check) {
+        None | Some(Ok(())) => {}
         Some(Err(error @ tls::TlsError::Unreadable { .. })) => {
             found.push(Problem::unreadable(path, 0, error.to_string()));
         }

@@ -11,6 +11,7 @@ use pnwatch_core::plan::Pace;
 use super::relay::Relay;
 use super::section::{FromSection, Section};
 use super::value::BaseUrl;
+use crate::tls::Keypair;
 
 /// The prober's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct ExporterEndpoint {
     pub token_file: Option<PathBuf>,
     /// The certificate authority of its certificate; `None` = the system's.
     pub ca_file: Option<PathBuf>,
+    /// The certificate that names this vantage, where the exporter takes certificates.
+    pub identity: Option<Keypair>,
 }
 
 /// Longest device name: `IFNAMSIZ` - 1 (netdevice(7)).
@@ -149,10 +152,31 @@ impl FromSection for ExporterEndpoint {
         let url = section.required("url", "http://ADDRESS:9760");
         let token_file = section.optional("token_file");
         let ca_file = section.optional("ca_file");
+        let certificate: Option<PathBuf> = section.optional("certificate");
+        let key: Option<PathBuf> = section.optional("key");
+        let identity = match (certificate, key) {
+            (Some(certificate), Some(key)) => Some(Keypair { certificate, key }),
+            (None, None) => None,
+            (Some(_), None) => {
+                section.refuse(
+                    "certificate",
+                    "write `key: PATH` of its private key beside it",
+                );
+                None
+            }
+            (None, Some(_)) => {
+                section.refuse(
+                    "key",
+                    "write `certificate: PATH` of its certificate beside it",
+                );
+                None
+            }
+        };
         Some(Self {
             url: url?,
             token_file,
             ca_file,
+            identity,
         })
     }
 }

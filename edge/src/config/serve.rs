@@ -16,6 +16,7 @@ use super::slo::Slo;
 use super::traffic::Traffic;
 use super::tree::Node;
 use super::value::{BaseUrl, word};
+use crate::tls::Keypair;
 
 /// The exporter's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,10 +73,10 @@ pub struct Listen {
 /// The certificate of listeners, read again when a file changes and at SIGHUP.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenTls {
-    /// The chain, PEM, the listener's own certificate first.
-    pub certificate: PathBuf,
-    /// Its private key, PEM.
-    pub key: PathBuf,
+    /// The certificate and its key.
+    pub files: Keypair,
+    /// The authorities of the certificates by which vantages may name themselves, PEM.
+    pub client_ca_file: Option<PathBuf>,
     /// Which listeners speak https; the others stay as they are.
     pub listeners: Vec<Listener>,
 }
@@ -252,8 +253,11 @@ impl FromSection for ListenTls {
         let key = section.required("key", "PATH");
         let listeners = section.or("listeners", vec![Listener::Ingest, Listener::Page]);
         Some(Self {
-            certificate: certificate?,
-            key: key?,
+            files: Keypair {
+                certificate: certificate?,
+                key: key?,
+            },
+            client_ca_file: section.optional("client_ca_file"),
             listeners,
         })
     }

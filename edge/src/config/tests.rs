@@ -54,6 +54,10 @@ fn the_printed_default_passes_with_every_setting_on() {
         ("ca.pem", "ca.pem"),
         ("tls.crt", "../../tls/one.pem"),
         ("tls.key", "../../tls/one.key"),
+        ("vantages-ca.pem", "../../tls/two-ca.pem"),
+        ("gateway-ca.pem", "../../tls/two-ca.pem"),
+        ("vantage.crt", "../../tls/two.pem"),
+        ("vantage.key", "../../tls/two.key"),
         ("kubeconfig", "token"),
     ] {
         let from = Path::new("tests/config/files").join(from);

@@ -29,6 +29,8 @@ pub struct ClientSettings {
     pub ca_file: Option<PathBuf>,
     /// Where to note until when the chains of servers are valid.
     pub expiry: Option<tls::ChainExpiry>,
+    /// The certificate to show to servers that ask for one, followed through renewals.
+    pub identity: Option<tls::Keypair>,
     /// A bearer token, read again whenever the file changes.
     pub token_file: Option<PathBuf>,
     /// How long connecting (TCP) may take.
@@ -48,6 +50,7 @@ impl Default for ClientSettings {
         Self {
             ca_file: None,
             expiry: None,
+            identity: None,
             token_file: None,
             connect_timeout: Duration::from_secs(3),
             timeout: Duration::from_secs(10),
@@ -158,7 +161,11 @@ impl Client {
             Some(file) => tls::read_authorities(file)?,
             None => tls::system_authorities(),
         };
-        let tls = tls::client_config(authorities, settings.expiry.clone())?;
+        let tls = tls::client_config(
+            authorities,
+            settings.expiry.clone(),
+            settings.identity.clone(),
+        )?;
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()

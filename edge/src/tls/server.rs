@@ -3,46 +3,34 @@
 //! [`ServerTls::refresh`] is to be called now and then; a file that cannot be used keeps the
 //! certificate before it. Connections that stand are not touched.
 
-use std::fs::File;
-use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rustls::ServerConfig;
-use rustls_pki_types::pem::PemObject as _;
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tokio_rustls::TlsAcceptor;
 
-use super::{MAX_PEM, TlsError};
+use super::keypair::Stamps;
+use super::{Keypair, TlsError, read_authorities};
 
-/// What of a file changes when it is rewritten or replaced. A Secret's volume in Kubernetes
-/// replaces a symbolic link, which the metadata follow.
-type Stamp = Option<(u64, u64, i64, i64)>;
-
-fn stamp(path: &Path) -> Stamp {
-    let meta = std::fs::metadata(path).ok()?;
-    Some((meta.ino(), meta.len(), meta.mtime(), meta.mtime_nsec()))
-}
-
-/// A certificate chain with its key, as two PEM files hold them.
+/// A listener's certificate, and whose certificates of clients it accepts.
 #[derive(Debug)]
 pub struct ServerTls {
-    certificate: PathBuf,
-    key: PathBuf,
+    files: Keypair,
+    client_authorities: Option<PathBuf>,
     current: RwLock<Arc<ServerConfig>>,
-    seen: Mutex<(Stamp, Stamp)>,
+    seen: Mutex<Stamps>,
 }
 
 impl ServerTls {
-    /// Reads both files for the first time.
-    pub fn read(certificate: &Path, key: &Path) -> Result<Arc<Self>, TlsError> {
-        // Before the read: what is written meanwhile is seen at the next refresh.
-        let seen = (stamp(certificate), stamp(key));
-        let config = load(certificate, key)?;
+    /// Reads the files for the first time. With `client_authorities` (PEM), clients may show a
+    /// certificate of one of these, and none of any other; who shows none is served, too.
+    pub fn read(files: &Keypair, client_authorities: Option<&Path>) -> Result<Arc<Self>, TlsError> {
+        let seen = files.stamps();
+        let config = load(files, client_authorities)?;
         Ok(Arc::new(Self {
-            certificate: certificate.to_owned(),
-            key: key.to_owned(),
+            files: files.clone(),
+            client_authorities: client_authorities.map(Path::to_owned),
             current: RwLock::new(Arc::new(config)),
             seen: Mutex::new(seen),
         }))
@@ -51,7 +39,7 @@ impl ServerTls {
     /// Reads the files again if one of them changed, or `anyway`. `Ok(true)` = a new certificate
     /// is in use from the next connection on; an error keeps the one before.
     pub fn refresh(&self, anyway: bool) -> Result<bool, TlsError> {
-        let now = (stamp(&self.certificate), stamp(&self.key));
+        let now = self.files.stamps();
         {
             let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
             if *seen == now && !anyway {
@@ -59,7 +47,7 @@ impl ServerTls {
             }
             *seen = now;
         }
-        let config = load(&self.certificate, &self.key)?;
+        let config = load(&self.files, self.client_authorities.as_deref())?;
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(config);
         Ok(true)
     }
@@ -71,42 +59,34 @@ impl ServerTls {
     }
 }
 
-fn pem(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let mut pem = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_PEM).read_to_end(&mut pem))
-        .map_err(|source| TlsError::Unreadable {
-            path: path.to_owned(),
-            source,
-        })?;
-    Ok(pem)
-}
-
-fn load(certificate: &Path, key: &Path) -> Result<ServerConfig, TlsError> {
-    let wrong = |why: String| TlsError::Certificates {
-        path: certificate.to_owned(),
-        why,
-    };
-    let chain = CertificateDer::pem_slice_iter(&pem(certificate)?)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| wrong(format!("broken PEM ({error})")))?;
-    if chain.is_empty() {
-        return Err(wrong("no certificate in it".to_owned()));
-    }
-    let private = PrivateKeyDer::from_pem_slice(&pem(key)?).map_err(|error| TlsError::Key {
-        path: key.to_owned(),
-        why: format!("no private key ({error})"),
-    })?;
+fn load(files: &Keypair, client_authorities: Option<&Path>) -> Result<ServerConfig, TlsError> {
+    let (chain, private) = files.read()?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()?;
+    let builder = match client_authorities {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let trusted = Arc::new(read_authorities(path)?);
+            let verifier = WebPkiClientVerifier::builder_with_provider(trusted, provider)
+                .allow_unauthenticated()
+                .build()
+                .map_err(|error| TlsError::Certificates {
+                    path: path.to_owned(),
+                    why: error.to_string(),
+                })?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let mut config = builder
         // Refuses a key that does not belong to the certificate.
         .with_single_cert(chain, private)
-        .map_err(|error| TlsError::Key {
-            path: key.to_owned(),
-            why: format!("it does not go with {} ({error})", certificate.display()),
-        })?;
+        .map_err(|error| files.mismatch(&error))?;
+    if client_authorities.is_some() {
+        // Who a client is gets verified with each connection, never remembered.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+    }
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(config)
 }

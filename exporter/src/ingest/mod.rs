@@ -1,9 +1,10 @@
 //! What probers talk to: `POST /v1/report`, `GET /v1/plan?have=ID&wait=30s`.
 //!
-//! The token decides who speaks before a byte of the body is looked at. A request is one task of the
+//! The token, or the client's certificate, decides who speaks before a byte of the body is looked at. A request is one task of the
 //! listener; dropping it loses nothing but its answer.
 
 mod body;
+mod certificate;
 mod plans;
 mod token;
 
@@ -15,13 +16,14 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use pnwatch_core::board::Applied;
 use pnwatch_core::name::{Cluster, Vantage};
 use pnwatch_core::plan::{PLAN_POLL, PlanId};
 use pnwatch_core::reply::Reply;
 use pnwatch_core::wire::Report;
 use pnwatch_edge::shutdown::Shutdown;
+use pnwatch_edge::tls::PeerNames;
 use tokio::time::Instant;
 
 pub use self::body::MAX_TAKEN;
@@ -64,8 +66,18 @@ impl Ingest {
             .with_state(Arc::new(self))
     }
 
-    /// Whom the request's token speaks for: a token of a file, or a service account's.
-    async fn speaker(&self, headers: &HeaderMap) -> Result<Vantage, Refusal> {
+    /// Whom the request speaks for, by its token (of a file, or a service account's), or else by
+    /// the certificate that its client showed.
+    async fn speaker(
+        &self,
+        headers: &HeaderMap,
+        names: Option<&PeerNames>,
+    ) -> Result<Vantage, Refusal> {
+        if let Some(names) = names
+            && !headers.contains_key(header::AUTHORIZATION)
+        {
+            return certificate::vantage(names);
+        }
         let refused = match self.tokens.vantage(headers) {
             Ok(vantage) => return Ok(vantage),
             Err(refused) => refused,
@@ -87,8 +99,13 @@ impl Ingest {
         }
     }
 
-    async fn take(&self, headers: &HeaderMap, body: Body) -> Result<Vantage, Refusal> {
-        let speaker = match self.speaker(headers).await {
+    async fn take(
+        &self,
+        headers: &HeaderMap,
+        names: Option<&PeerNames>,
+        body: Body,
+    ) -> Result<Vantage, Refusal> {
+        let speaker = match self.speaker(headers, names).await {
             Ok(speaker) => speaker,
             Err(refusal) => {
                 body::discard(body).await;
@@ -114,7 +131,7 @@ impl Ingest {
                 StatusCode::FORBIDDEN,
                 "wrong_vantage",
                 format!(
-                    "the token belongs to {speaker}, the report says {}; check probe.vantage and token_file on that machine",
+                    "the token or certificate belongs to {speaker}, the report says {}; check probe.vantage and token_file on that machine",
                     report.vantage
                 ),
             ));
@@ -152,8 +169,14 @@ impl From<Unserved> for Refusal {
     }
 }
 
-async fn report(State(ingest): State<Arc<Ingest>>, headers: HeaderMap, body: Body) -> Response {
-    match ingest.take(&headers, body).await {
+async fn report(
+    State(ingest): State<Arc<Ingest>>,
+    names: Option<Extension<PeerNames>>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let names = names.as_ref().map(|Extension(names)| names);
+    match ingest.take(&headers, names, body).await {
         Ok(vantage) => {
             let plan_id = ingest.plans.id(&vantage).await;
             let burst = ingest.wishes.tell(&vantage);
@@ -177,10 +200,11 @@ async fn report(State(ingest): State<Arc<Ingest>>, headers: HeaderMap, body: Bod
 async fn plan(
     State(ingest): State<Arc<Ingest>>,
     RawQuery(query): RawQuery,
+    names: Option<Extension<PeerNames>>,
     headers: HeaderMap,
 ) -> Response {
     let asked = ingest
-        .speaker(&headers)
+        .speaker(&headers, names.as_ref().map(|Extension(names)| names))
         .await
         .and_then(|vantage| Ok((vantage, Asked::read(query.as_deref().unwrap_or_default())?)));
     let (vantage, asked) = match asked {

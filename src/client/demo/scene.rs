@@ -253,6 +253,7 @@ fn probe(host: Vantage, ingest: SocketAddr, token: PathBuf) -> Result<Probe, Fai
             url,
             token_file: Some(token),
             ca_file: None,
+            identity: None,
         }],
         plan_file: None,
         state_dir: None,

@@ -157,6 +157,7 @@ impl Site {
             url: BaseUrl::new(&format!("http://{}", self.ingest)).map_err(anyhow::Error::msg)?,
             token_file: Some(token_file(self.folder.path(), name)),
             ca_file: None,
+            identity: None,
         })
     }
 

@@ -3,12 +3,15 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use axum::http::header::ETAG;
 use common::{INVENTORY, Setup, replace, report};
+use pnwatch_core::assign::Sparse;
 use pnwatch_core::name::Cluster;
 use pnwatch_core::plan::Plan;
+use pnwatch_edge::config::TokenBinding;
 use pnwatch_edge::http::{Client, ClientSettings, Request};
 use serde_json::json;
 
@@ -106,4 +109,65 @@ async fn a_stop_ends_the_wait() {
     if let Ok(answer) = waiting.await.unwrap() {
         assert_eq!(answer.status, 304);
     }
+}
+
+/// The plans of six hosts as they are handed out, for twelve accounts on one node.
+async fn handed_out(above: usize) -> Vec<Plan> {
+    let hosts: Vec<String> = (1..=6).map(|n| format!("host/mini-{n}")).collect();
+    let vantages: Vec<String> = (3..=6)
+        .map(|n| format!("  - {{ vantage: host/mini-{n}, address: 172.16.0.1{n} }}\n"))
+        .collect();
+    let accounts: Vec<String> = (1..12)
+        .map(|n| {
+            let of_node = "node: kura-fleet-1, address: 172.16.0.2";
+            let port = 30_900 + n;
+            format!(
+                "  - {{ account: a{n}, tenant: a{n}, instance: kura-a{n}, {of_node}, port: {port} }}\n"
+            )
+        })
+        .collect();
+    let inventory = INVENTORY.replace("targets:", &format!("{}targets:", vantages.concat()))
+        + &accounts.concat();
+    let mut setup = Setup::new();
+    std::fs::write(setup.dir.path().join("inventory.yaml"), inventory).unwrap();
+    for vantage in &hosts[2..] {
+        let file = setup.dir.path().join(vantage.replace('/', "-"));
+        std::fs::write(&file, format!("token-of-{vantage}")).unwrap();
+        let vantage = vantage.parse().unwrap();
+        setup.serve().tokens.push(TokenBinding { vantage, file });
+    }
+    setup.serve().sparse = Sparse { above, vantages: 3 };
+    let it = setup.start().await;
+    let mut plans = Vec::new();
+    for (index, vantage) in hosts.iter().enumerate() {
+        let token = match index {
+            0 | 1 => common::token(vantage).to_owned(),
+            _ => format!("token-of-{vantage}"),
+        };
+        let (name, value) = common::bearer(&token);
+        let request = Request::get(format!("http://{}/v1/plan", it.at.ingest));
+        let answer = it.send(request.header(name, value)).await;
+        assert_eq!(answer.status, 200, "{vantage}: {}", answer.first_line());
+        plans.push(serde_json::from_slice(&answer.body).unwrap());
+    }
+    it.stop().await;
+    plans
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn above_a_size_each_target_is_checked_by_a_few_hosts_and_each_node_by_all() {
+    // Seven vantages times twelve targets are 84 paths.
+    for plan in handed_out(84).await {
+        assert_eq!((plan.nodes.len(), plan.targets.len()), (1, 12));
+    }
+    let plans = handed_out(83).await;
+    let mut checked: BTreeMap<String, usize> = BTreeMap::new();
+    for plan in &plans {
+        assert_eq!(plan.nodes.len(), 1);
+        for target in &plan.targets {
+            *checked.entry(target.port.to_string()).or_default() += 1;
+        }
+    }
+    assert_eq!(checked.len(), 12, "no target is nobody's");
+    assert!(checked.values().all(|hosts| *hosts == 3), "{checked:?}");
 }

@@ -112,8 +112,13 @@ pub(super) fn exporter_killed(stage: &mut Stage<'_>) -> Result<()> {
     stage.until_told(&node_page(), "resolved")
 }
 
-/// An account's pod hangs early in the absence and stays so; the node's address is away for ten
-/// seconds in the middle of it, and nobody must be woken for that afterwards.
+/// Within the six seconds after which a path without measurements knows nothing any more
+/// (`path::Limits::stale`), a new lease and all: without an address no pod is asked anything, and
+/// after a longer gap what an account misses begins anew.
+const BRIEFLY: Duration = Duration::from_secs(3);
+
+/// An account's pod hangs early in the absence and stays so; the node's address is away briefly
+/// in the middle of it, and nobody must be woken for that afterwards.
 pub(super) fn exporter_away(stage: &mut Stage<'_>) -> Result<()> {
     stage.kill_exporter()?;
     let gone = Timestamp::now();
@@ -121,7 +126,7 @@ pub(super) fn exporter_away(stage: &mut Stage<'_>) -> Result<()> {
     stage.hang_pod()?;
     wait::pass(stage.away / 6)?;
     node::delete_address(stage.lab)?;
-    wait::pass(stage.away / 6)?;
+    wait::pass(BRIEFLY)?;
     node::recover_address(stage.lab)?;
     let so_far = Timestamp::now().duration_since(gone).unsigned_abs();
     wait::pass(stage.away.saturating_sub(so_far))?;

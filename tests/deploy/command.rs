@@ -36,6 +36,7 @@ fn configurations(all: &[Value], dir: &Path) -> Vec<(String, String)> {
             ]
             .iter()
             .fold(text.to_owned(), |text, path| text.replace(path, here));
+            let text = text.replace("/etc/pnwatch/gateway-ca.pem", &format!("{here}/ca.pem"));
             Some((o["metadata"]["name"].as_str().unwrap().to_owned(), text))
         })
         .collect()

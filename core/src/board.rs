@@ -6,6 +6,7 @@ use core::net::Ipv4Addr;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::filter::FilterFacts;
 use crate::link::{Cidr, LinkFacts, Mac};
 use crate::name::Vantage;
 use crate::outcome::{Blind, Layer, Outcome};
@@ -54,6 +55,8 @@ pub struct Sight {
     seq: u64,
     /// Its PN leg, and since when it has been like that.
     pub link: Option<(LinkFacts, Tick)>,
+    /// When the rules of its packet filter were first told as they are.
+    pub filter_since: Option<Tick>,
     /// When the link facts were last told.
     pub link_told: Tick,
     /// Its own counters.
@@ -97,6 +100,8 @@ pub struct Board {
     /// What misses, from both sides: a healthy network costs its judges nothing.
     missed: BTreeMap<Subject, BTreeSet<(Layer, Vantage)>>,
     missing: BTreeMap<Vantage, BTreeSet<(Layer, Subject)>>,
+    /// Paths that were degraded as of their last report.
+    lossy: BTreeSet<(Vantage, Layer, Subject)>,
     ready: BTreeMap<Subject, Ready>,
     /// The newest read of many segments, and when it started.
     large: BTreeMap<Subject, BTreeMap<Vantage, (LargeRead, Tick)>>,
@@ -174,6 +179,7 @@ impl Board {
                 boot_id: String::new(),
                 seq: 0,
                 link: None,
+                filter_since: None,
                 link_told: now,
                 counters: Vec::new(),
                 devices: Vec::new(),
@@ -194,6 +200,11 @@ impl Board {
         sight.last_report = now;
         sight.stopping = report.stopping;
         if let Some(link) = &report.link {
+            let before = sight.link.as_ref().and_then(|(f, _)| f.filter.as_ref());
+            let filter = link.facts.filter.as_ref();
+            if before.map(FilterFacts::rules) != filter.map(FilterFacts::rules) {
+                sight.filter_since = Some(now);
+            }
             sight.link = Some((
                 link.facts.clone(),
                 now.before(Duration::from_micros(link.held_us)),
@@ -256,7 +267,16 @@ impl Board {
         if seen.mac.is_some() {
             path.mac = seen.mac;
         }
-        path.down_seen = match path.state.verdict_at(now, &self.limits) {
+        let verdict = path.state.verdict_at(now, &self.limits);
+        if verdict == Verdict::Degraded || !self.lossy.is_empty() {
+            let key = (vantage.clone(), seen.layer, seen.subject.clone());
+            if verdict == Verdict::Degraded {
+                self.lossy.insert(key);
+            } else {
+                self.lossy.remove(&key);
+            }
+        }
+        path.down_seen = match verdict {
             Verdict::Down => path.down_seen.or(Some(now)),
             _ => None,
         };
@@ -322,6 +342,7 @@ impl Board {
             of.retain(|(l, s)| known(s, *l, v));
             !of.is_empty()
         });
+        self.lossy.retain(|(v, l, s)| known(s, *l, v));
         self.ready.retain(|s, _| subject(s, vantages));
         self.large.retain(|s, by| {
             by.retain(|v, _| vantages.contains_key(v));
@@ -338,6 +359,18 @@ impl Board {
     pub fn missing_of(&self, vantage: &Vantage) -> impl Iterator<Item = (Layer, &Subject)> {
         let of = self.missing.get(vantage).into_iter().flatten();
         of.map(|(layer, subject)| (*layer, subject))
+    }
+
+    /// Whether any path was degraded as of its last report.
+    pub fn is_lossy(&self) -> bool {
+        !self.lossy.is_empty()
+    }
+
+    /// Paths that were degraded as of their last report.
+    pub fn lossy_paths(&self) -> impl Iterator<Item = (&Vantage, &Subject)> {
+        self.lossy
+            .iter()
+            .map(|(vantage, _, subject)| (vantage, subject))
     }
 
     /// Who misses anything, as of the last reports.

@@ -7,7 +7,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::board::{Applied, Board};
-use crate::diagnosis::scope::{Case, Patience};
+use crate::diagnosis::explain::{About, Explanation, explain};
+use crate::diagnosis::rule::InForce;
+use crate::diagnosis::scope::{Blamed, Case, Patience};
+use crate::diagnosis::trace::{Hold, Trace};
 use crate::diagnosis::{Diagnosis, diagnose};
 use crate::fault::Fault;
 use crate::finding::{Finding, Transition};
@@ -36,6 +39,8 @@ pub struct Settings {
     pub hold_down: Duration,
     /// Silence after which an unexpected vantage is forgotten.
     pub forget_after: Duration,
+    /// The rules that count: all, outside of the test that takes them away one by one.
+    pub force: InForce,
 }
 
 impl Default for Settings {
@@ -50,6 +55,7 @@ impl Default for Settings {
             patience: Patience::default(),
             hold_down: Duration::from_secs(5),
             forget_after: Duration::from_secs(45),
+            force: InForce::default(),
         }
     }
 }
@@ -85,7 +91,8 @@ impl Engine {
     pub fn new(inventory: Inventory, settings: Settings, now: Now) -> Self {
         Self {
             board: Board::new(settings.limits),
-            findings: Findings::new(inventory.cluster.clone(), settings.hold_down),
+            findings: Findings::new(inventory.cluster.clone(), settings.hold_down)
+                .under(settings.force),
             inventory: Arc::new(inventory),
             settings,
             external: BTreeMap::new(),
@@ -155,19 +162,11 @@ impl Engine {
         let heard = |v: &Vantage| v.is_witness() && self.board.is_reporting(v, now.tick);
         let sighted = self.board.vantages().keys().any(heard);
         self.sighted = sighted.then(|| self.sighted.unwrap_or(now.tick));
-        let blamed = blamed::by_open(&self.findings, &self.inventory);
-        let case = Case {
-            inventory: &self.inventory,
-            board: &self.board,
-            patience: &self.settings.patience,
-            blamed: &blamed,
-            dhcp_silent: self.findings.open().any(|f| f.fault == Fault::DhcpSilent),
-            started: self.started.tick,
-            sighted: self.sighted.unwrap_or(now.tick),
-            now,
-        };
-        let mut diagnoses = diagnose(&case);
-        diagnoses.extend(self.external.values().flatten().cloned());
+        let blamed = self.blamed();
+        let mut diagnoses = diagnose(&self.case(&blamed, None, now));
+        let force = self.settings.force;
+        let fed = self.external.values().flatten();
+        diagnoses.extend(fed.filter(|d| force.has(d.fault.as_label())).cloned());
         let ground = standing::Ground {
             board: &self.board,
             inventory: &self.inventory,
@@ -178,6 +177,39 @@ impl Engine {
         self.findings.update(diagnoses, now, |finding, since| {
             standing::of(&ground, finding, since)
         })
+    }
+
+    fn blamed(&self) -> Blamed {
+        if self.settings.force.has(Hold::OpenFinding.as_label()) {
+            blamed::by_open(&self.findings, &self.inventory)
+        } else {
+            Blamed::default()
+        }
+    }
+
+    fn case<'a>(&'a self, blamed: &'a Blamed, trace: Option<&'a Trace>, now: Now) -> Case<'a> {
+        Case {
+            inventory: &self.inventory,
+            board: &self.board,
+            patience: &self.settings.patience,
+            blamed,
+            started: self.started.tick,
+            sighted: self.sighted.unwrap_or(now.tick),
+            now,
+            force: self.settings.force,
+            trace,
+        }
+    }
+
+    /// Why `about` is judged as it is, as of `now`; `None` if nothing of that name is known.
+    pub fn explain(&self, about: &About, now: Now) -> Option<Explanation> {
+        let blamed = self.blamed();
+        let trace = Trace::default();
+        let mut diagnoses = diagnose(&self.case(&blamed, Some(&trace), now));
+        diagnoses.extend(self.external.values().flatten().cloned());
+        let open: Vec<Finding> = self.findings.open().cloned().collect();
+        let case = self.case(&blamed, None, now);
+        explain(&case, about, &open, &diagnoses, trace.into_steps())
     }
 
     /// When to judge again even if nothing arrives.

@@ -156,6 +156,17 @@ impl FilterFlaw {
 }
 
 impl FilterFacts {
+    /// Its rules alone, without what changes from look to look.
+    #[must_use]
+    pub fn rules(&self) -> Self {
+        Self {
+            states: None,
+            states_limit: None,
+            age_s: 0,
+            ..self.clone()
+        }
+    }
+
     /// What is wrong, worst first; `ports` = where the targets listen.
     pub fn flaws(&self, ports: impl IntoIterator<Item = u16>) -> Vec<FilterFlaw> {
         use FilterFlaw as F;

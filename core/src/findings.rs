@@ -7,6 +7,8 @@ use core::time::Duration;
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::diagnosis::Diagnosis;
+use crate::diagnosis::rule::InForce;
+use crate::diagnosis::trace::Hold;
 use crate::fault::{Confidence, Fault};
 use crate::finding::{Change, Finding, Identity, Transition};
 use crate::name::Cluster;
@@ -42,6 +44,48 @@ struct Open {
     since: Option<Tick>,
     clear_since: Option<Tick>,
     hold_down: Duration,
+    /// A fault that is passed on the way back, and since when it has been seen.
+    passing: Option<(Fault, Tick)>,
+}
+
+/// How long what is passed on the way back must last to be the fault itself: a device that is
+/// made anew gets its carrier, then its address, then its neighbours, within seconds.
+const HEALING: Duration = Duration::from_secs(8);
+
+/// How far a machine's leg has come: absent, without address, unheard. That ports follow late
+/// is the diagnosis's own business; what serves none after that is broken anew.
+fn stage(fault: Fault) -> Option<u8> {
+    match fault {
+        Fault::InterfaceMissing => Some(0),
+        Fault::AddressLost | Fault::AddressWrong => Some(1),
+        Fault::L2Isolated | Fault::RouteWrong => Some(2),
+        _ => None,
+    }
+}
+
+impl Open {
+    /// Whether `seen` is only passed on the way back from what the finding names.
+    fn is_passing(&mut self, seen: Fault, now: Tick) -> bool {
+        // Connections follow a route that is right, or a table that has room again, by seconds.
+        let follows = matches!(
+            self.finding.fault,
+            Fault::RouteWrong | Fault::StateExhausted
+        ) && seen == Fault::NodeportNotServed;
+        let back = match (stage(self.finding.fault), stage(seen)) {
+            (Some(named), Some(seen)) => seen > named,
+            _ => follows,
+        };
+        if !back {
+            self.passing = None;
+            return false;
+        }
+        let since = match self.passing {
+            Some((fault, since)) if fault == seen => since,
+            _ => now,
+        };
+        self.passing = Some((seen, since));
+        now.since(since) < HEALING
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -58,6 +102,7 @@ pub struct Findings {
     open: BTreeMap<Identity, Open>,
     past: BTreeMap<Identity, Past>,
     closed: VecDeque<Finding>,
+    force: InForce,
 }
 
 impl Findings {
@@ -69,7 +114,14 @@ impl Findings {
             open: BTreeMap::new(),
             past: BTreeMap::new(),
             closed: VecDeque::new(),
+            force: InForce::default(),
         }
+    }
+
+    /// The rules that count.
+    #[must_use]
+    pub fn under(self, force: InForce) -> Self {
+        Self { force, ..self }
     }
 
     /// Open findings.
@@ -100,6 +152,7 @@ impl Findings {
                 since: None,
                 clear_since: None,
                 hold_down: self.hold_down,
+                passing: None,
             });
         }
     }
@@ -160,6 +213,12 @@ impl Findings {
         if let Some(open) = self.open.get_mut(&identity) {
             open.clear_since = None;
             let (alert, since) = (open.finding.alertname, seen.since);
+            let healing = self.force.has(Hold::Healing.as_label());
+            if healing && open.is_passing(seen.fault, now.tick) {
+                open.finding.clearing_since = None;
+                open.finding.blind_since = None;
+                return None;
+            }
             let sharpened = sharpen(&mut open.finding, seen, now);
             if open.finding.alertname != alert {
                 open.since = open.since.max(Some(since));
@@ -183,6 +242,7 @@ impl Findings {
                 since,
                 clear_since: None,
                 hold_down,
+                passing: None,
             },
         );
         Some(Transition {

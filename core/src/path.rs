@@ -275,6 +275,19 @@ impl PathState {
         self.silence.newest
     }
 
+    /// How many silences, of however many misses, the results that are kept one by one show.
+    ///
+    /// Loss hits here and there; an outage is one silence, though a burst asks it ten times.
+    pub fn silences(&self) -> usize {
+        let mut before = true;
+        let begins = self.recent.iter().filter(|(_, reached)| {
+            let begins = before && !reached;
+            before = *reached;
+            begins
+        });
+        begins.count()
+    }
+
     /// Share of misses among the last measured checks, 0 to 1.
     pub fn loss(&self) -> f64 {
         let seen = self.measured.min(WINDOW);

@@ -92,6 +92,15 @@ fn a_quarter_lost_is_degraded() {
 }
 
 #[test]
+fn an_outage_is_one_silence_however_often_a_burst_asks() {
+    let lossy: Vec<(u64, bool)> = (0..40).map(|n| (n * 1000, n % 4 != 0)).collect();
+    assert_eq!(after(&lossy).silences(), 10);
+    let flapping: Vec<(u64, bool)> = (0..40).map(|n| (n * 100, n % 20 >= 8)).collect();
+    assert_eq!(after(&flapping).silences(), 2);
+    assert_eq!(after(&[]).silences(), 0);
+}
+
+#[test]
 fn the_start_of_a_long_outage_is_kept() {
     let results: Vec<(u64, bool)> = (0..5000).map(|n| (n * 100, n < 3)).collect();
     let state = after(&results);

@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use pnwatch_core::board::Applied;
 use pnwatch_core::diagnosis::Diagnosis;
+use pnwatch_core::diagnosis::explain::{About, AboutError, Explanation};
 use pnwatch_core::engine::Engine;
 use pnwatch_core::finding::{Change, Transition};
 use pnwatch_core::inventory::Inventory;
@@ -89,13 +90,18 @@ enum Command {
     Inventory(Box<Inventory>, oneshot::Sender<()>),
     External(&'static str, Vec<Diagnosis>),
     Read(oneshot::Sender<Arc<Snapshot>>),
+    Explain(String, oneshot::Sender<Explained>),
 }
+
+/// Why something is judged as it is; `None` if nothing of that name is known.
+pub type Explained = Result<Option<Box<Explanation>>, AboutError>;
 
 /// What was asked, and whom to tell after the judgement.
 enum Answer {
     Applied(oneshot::Sender<Applied>, Applied),
     Done(oneshot::Sender<()>),
     Read(oneshot::Sender<Arc<Snapshot>>),
+    Explain(oneshot::Sender<Explained>, String),
 }
 
 /// How the other tasks speak to the engine. Cheap to clone; every call is cancel-safe.
@@ -140,6 +146,13 @@ impl Handle {
     pub async fn read(&self) -> Result<Arc<Snapshot>, Unserved> {
         let (answer, answered) = oneshot::channel();
         self.send(Command::Read(answer)).await?;
+        wait(answered).await
+    }
+
+    /// Why `about` is judged as it is now.
+    pub async fn explain(&self, about: String) -> Result<Explained, Unserved> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Command::Explain(about, answer)).await?;
         wait(answered).await
     }
 
@@ -275,6 +288,7 @@ impl Owner {
                 Answer::Applied(to, applied) => drop(to.send(applied)),
                 Answer::Done(to) => drop(to.send(())),
                 Answer::Read(to) => drop(to.send(self.snapshot(now))),
+                Answer::Explain(to, about) => drop(to.send(self.explain(&about, now))),
             }
         }
     }
@@ -299,6 +313,7 @@ impl Owner {
     fn apply(&mut self, command: Command, now: Now) -> Option<Answer> {
         match command {
             Command::Read(to) => return Some(Answer::Read(to)),
+            Command::Explain(about, to) => return Some(Answer::Explain(to, about)),
             Command::Report(report, to) => {
                 let applied = self.engine.apply(&report, now);
                 if matches!(applied, Applied::Fresh | Applied::History) {
@@ -329,6 +344,11 @@ impl Owner {
             }
         }
         None
+    }
+
+    fn explain(&self, about: &str, now: Now) -> Explained {
+        let about = About::read(about, self.engine.inventory())?;
+        Ok(self.engine.explain(&about, now).map(Box::new))
     }
 
     fn publish(&mut self) {

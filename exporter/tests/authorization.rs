@@ -63,6 +63,7 @@ const TABLE: &[(&str, &[C])] = &[
     ("page GET /vantages", &[C::Reader]),
     ("page GET /vantages/{*name}", &[C::Reader]),
     ("page GET /v1/events", &[C::Reader]),
+    ("page GET /v1/explain", &[C::Reader]),
     ("page GET /v1/findings", &[C::Reader]),
     ("page GET /v1/gate", &[C::Reader]),
     ("page POST /v1/gate", &[C::Reader]),

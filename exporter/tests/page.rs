@@ -17,6 +17,7 @@ async fn every_answer_is_hardened_and_live_and_ready_say_so() {
         "/",
         "/v1/findings",
         "/v1/view",
+        "/v1/explain?about=network",
         "/?live",
         "/vantages",
         "/accounts",
@@ -118,6 +119,33 @@ async fn the_page_shows_the_finding_and_the_matrix() {
     ] {
         let detail = text(&path).await;
         assert!(detail.contains(id), "{path}: {detail}");
+    }
+    for about in ["node/kura-fleet-1", "kura-fleet-1"] {
+        let why = it.json(&format!("/v1/explain?about={about}")).await;
+        assert_eq!(why["about"], "node/kura-fleet-1");
+        assert_eq!(why["findings"][0]["id"], id, "{why}");
+        assert!(
+            why["applied"][0]["rule"]
+                .as_str()
+                .unwrap()
+                .starts_with("node_"),
+            "{why}"
+        );
+        assert!(!why["rejected"].as_array().unwrap().is_empty(), "{why}");
+    }
+    let path = it.json("/v1/explain?about=host/mini-1:account/acme").await;
+    assert_eq!(path["about"], "host/mini-1:account/acme");
+    for (asked, status, code) in [
+        ("?about=nobody", 404, "unknown"),
+        ("?about=node/nobody", 404, "unknown"),
+        ("?about=moon/x", 400, "parameters"),
+        ("?about=a:b:c", 400, "parameters"),
+        ("", 400, "parameters"),
+    ] {
+        let answer = it.page(&format!("/v1/explain{asked}")).await;
+        assert_eq!(answer.status, status, "{asked}");
+        let said: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(said["error"]["code"], code, "{asked}");
     }
     let view = it.json("/v1/view").await;
     assert_eq!(view["findings_open"], 1);

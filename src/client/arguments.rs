@@ -8,9 +8,6 @@ use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use super::failure::{Failure, code};
 
-/// Commands that the design names and this version does not have.
-const PLANNED: &[&str] = &["explain"];
-
 /// Watches the reachability of a private network and names the culprit.
 #[derive(Debug, Parser)]
 #[command(name = "pnwatch", disable_help_subcommand = true)]
@@ -39,6 +36,8 @@ pub(super) enum Command {
     Once(super::once::Args),
     /// Show what the exporter knows
     Status(super::status::Args),
+    /// Show why something is judged as it is
+    Explain(super::explain::Args),
     /// Watch a small network on loopback break and recover
     #[cfg(feature = "demo")]
     Demo(super::demo::Args),
@@ -108,17 +107,12 @@ fn complaint(error: &clap::Error) -> String {
     if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
         return "a command is missing; `pnwatch --help` lists them".to_owned();
     }
-    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) {
-        if PLANNED.contains(&word.as_str()) {
-            return format!(
-                "the command `{word}` does not exist in this version; `pnwatch --help` lists those that do"
-            );
-        }
-        if matches!(word.as_str(), "probe" | "serve" | "once") {
-            return format!(
-                "this build leaves the command `{word}` out; use the full build of pnwatch"
-            );
-        }
+    if let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
+        && matches!(word.as_str(), "probe" | "serve" | "once")
+    {
+        return format!(
+            "this build leaves the command `{word}` out; use the full build of pnwatch"
+        );
     }
     let text = error.render().to_string();
     let said: Vec<&str> = text
@@ -139,15 +133,5 @@ mod tests {
     #[test]
     fn the_command_line_is_sound() {
         CommandLine::command().debug_assert();
-    }
-
-    #[test]
-    fn planned_commands_are_not_there_yet() {
-        let help = CommandLine::command().render_long_help().to_string();
-        for name in PLANNED {
-            assert!(!help.contains(&format!("\n  {name} ")), "{help}");
-            let failure = read(["pnwatch".into(), (*name).into()]).unwrap_err();
-            assert_eq!(failure.exit_code(), code::USAGE);
-        }
     }
 }

@@ -6,6 +6,7 @@ mod check;
 mod daemon;
 #[cfg(feature = "demo")]
 mod demo;
+mod explain;
 mod failure;
 mod gate;
 mod monitor;
@@ -36,6 +37,7 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), F
         #[cfg(feature = "prober")]
         Some(Command::RelayParser(arguments)) => daemon::relay_parser(arguments.vms),
         Some(Command::Status(arguments)) => status::run(&arguments),
+        Some(Command::Explain(arguments)) => explain::run(&arguments),
         Some(Command::Check(check)) => check::run(&check),
         Some(Command::Rules(arguments)) => rules::run(&arguments),
     }

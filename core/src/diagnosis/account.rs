@@ -10,14 +10,15 @@ use crate::fault::{Blame, Confidence, Fault};
 use crate::inventory::AccountTarget;
 use crate::name::Vantage;
 use crate::outcome::{Cause, Layer};
-use crate::subject::Subject;
+use crate::subject::{Subject, TargetKind};
 
 pub(super) fn diagnose(case: &Case<'_>, blamed: &Blamed, found: &mut Vec<Diagnosis>) {
     if blamed.network == Some(Extent::All) {
         return;
     }
     for (subject, target) in &case.inventory.targets {
-        if case.board.is_missed(subject) && !filter::undecided(case, blamed, subject, target) {
+        let asked = case.board.is_missed(subject) || case.is_traced();
+        if asked && !filter::undecided(case, blamed, subject, target) {
             found.extend(judge(case, blamed, subject, target));
         }
     }
@@ -32,23 +33,27 @@ fn judge(
     let now = case.now.tick;
     // What the node, its filter or the network explains is theirs.
     let credible = |v: &Vantage, p: &Path| {
-        let explained = |onset| blamed.explains(case.inventory, subject, onset);
+        let explained = |onset| case.explained(blamed, subject, onset);
         case.credible(blamed, v, p) && !p.state.missing_since().is_some_and(explained)
     };
     let tcp = case.board.tally(subject, Layer::Tcp, None, now, credible);
     let http = case.board.tally(subject, Layer::Http, None, now, credible);
-    if case.must_wait(&tcp) || case.must_wait(&http) {
+    if case.must_wait(subject, &tcp) || case.must_wait(subject, &http) {
         return None;
     }
-    let excused = case.is_excused(subject, target);
     let signs = AccountSigns {
         tcp: connects(&tcp, &http),
         http: Reach::of(&http),
         answer: answer(case, subject, &http),
-        excused,
+        gateway: target.kind == TargetKind::Gateway,
+        excused: case.is_excused(subject, target),
         witnesses: Witnesses::count(tcp.reached.len() + tcp.missing.len()),
     };
-    let named = table::account(signs)?;
+    let named = case.ask(
+        table::ACCOUNT,
+        &signs,
+        (Blame::Account, target.account.as_str()),
+    )?;
     let at_tcp = signs.tcp == Reach::Nobody;
     let tally = if at_tcp { &tcp } else { &http };
     let mut diagnosis = Diagnosis::new(
@@ -112,14 +117,16 @@ fn connects(tcp: &Tally, http: &Tally) -> Reach {
 }
 
 fn answer(case: &Case<'_>, subject: &Subject, http: &Tally) -> AnswerSign {
-    let wrong = http
+    let mut seen = http
         .missing
         .iter()
         .filter_map(|v| case.board.path(v, subject, Layer::Http)?.state.last_miss())
-        .any(|(_, cause)| cause == Cause::WrongTenant);
-    if wrong {
-        AnswerSign::WrongTenant
-    } else {
-        AnswerSign::Dead
-    }
+        .map(|(_, cause)| match cause {
+            Cause::WrongTenant => AnswerSign::WrongTenant,
+            Cause::TlsFailed => AnswerSign::Tls,
+            Cause::DnsFailed => AnswerSign::Name,
+            _ => AnswerSign::Dead,
+        });
+    seen.find(|sign| *sign != AnswerSign::Dead)
+        .unwrap_or(AnswerSign::Dead)
 }

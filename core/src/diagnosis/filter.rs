@@ -9,13 +9,14 @@ use super::Diagnosis;
 use super::scope::{Blamed, Case, Extent};
 use super::symptom::Witnesses;
 use super::table::{self, FilterSigns};
+use super::trace::Hold;
 use super::{repair, text};
 use crate::board::{Path, Tally};
-use crate::fault::{Blame, Fault};
+use crate::fault::Blame;
 use crate::inventory::{AccountTarget, NodeTarget};
 use crate::name::Vantage;
 use crate::outcome::{Cause, Layer};
-use crate::subject::Subject;
+use crate::subject::{Subject, TargetKind};
 use crate::time::Tick;
 
 /// How far apart ports may fall silent to count as one event.
@@ -54,15 +55,21 @@ fn judge(case: &Case<'_>, blamed: &Blamed, node: &NodeTarget) -> Option<(Diagnos
     let signs = FilterSigns {
         silent: Witnesses::count(accounts.len()),
         others_answer: others_answer(case, blamed, node, &dead, onset),
+        gateways: dead.iter().all(|p| p.target.kind == TargetKind::Gateway),
         witnesses: Witnesses::count(missing(&dead).len()),
     };
-    let named = table::filter(signs)?;
+    let named = case.ask(table::FILTER, &signs, (Blame::Node, node.name.as_str()))?;
     let mut diagnosis = Diagnosis::new(Blame::Node, node.name.as_str(), named, onset);
     diagnosis.vantages = missing(&dead);
     diagnosis.summary = format!(
-        "node {}: {} of its NodePorts are filtered while others answer; {}",
+        "node {}: {} of its {} are filtered while others answer; {}",
         node.name,
         dead.len(),
+        if signs.gateways {
+            "gateways"
+        } else {
+            "NodePorts"
+        },
         text::affected(accounts.len(), &diagnosis.vantages)
     );
     for port in dead.iter().take(text::MAX_LINES) {
@@ -74,7 +81,7 @@ fn judge(case: &Case<'_>, blamed: &Blamed, node: &NodeTarget) -> Option<(Diagnos
     diagnosis.accounts = accounts;
     diagnosis.node = Some(node.name.clone());
     diagnosis.address = Some(node.address);
-    diagnosis.repair = repair::node(Fault::PortFiltered, &node.name, node.address, None);
+    diagnosis.repair = repair::node(named.fault, &node.name, node.address, None);
     let subjects = dead.into_iter().map(|p| p.subject.clone()).collect();
     Some((diagnosis, subjects))
 }
@@ -91,7 +98,7 @@ fn missing(ports: &[Port<'_>]) -> Vec<Vantage> {
 
 fn tally(case: &Case<'_>, blamed: &Blamed, subject: &Subject, since: Option<Tick>) -> Tally {
     let counts = |v: &Vantage, p: &Path| {
-        let explained = |onset| blamed.explains(case.inventory, subject, onset);
+        let explained = |onset| case.explained(blamed, subject, onset);
         case.credible(blamed, v, p) && !p.state.missing_since().is_some_and(explained)
     };
     case.board
@@ -152,9 +159,8 @@ pub(super) fn undecided(
     let early = tally(case, blamed, subject, None)
         .down_seen
         .is_some_and(|seen| case.now.tick.since(seen) < case.patience.naming_wait);
-    early
-        && case
-            .inventory
+    let others = || {
+        case.inventory
             .targets_of(&target.node)
             .filter(|(other, t)| *other != subject && t.account != target.account)
             .filter(|(other, _)| case.board.is_missed(other))
@@ -162,4 +168,6 @@ pub(super) fn undecided(
                 let tally = tally(case, blamed, other, None);
                 !tally.missing.is_empty() && tally.down == 0
             })
+    };
+    case.holds(Hold::FilterUndecided, subject, early && others())
 }

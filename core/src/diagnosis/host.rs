@@ -1,19 +1,26 @@
-//! Mac hosts: by their own word, by comparison with others, and as their VMs feel it.
+//! Mac hosts: by their own word, and by comparison with others.
 
 use std::collections::BTreeSet;
 
 use super::Diagnosis;
-use super::scope::{Blamed, Case, Extent};
-use super::symptom::{LinkSign, Reach, SETTLE, link_word};
-use super::table::{self, HostSigns, Named, VmSigns};
+use super::scope::{Blamed, Case, Extent, Ill};
+use super::symptom::{LinkSign, Reach, SETTLE, link_word, room};
+use super::table::{self, Flaw, HostSigns, Named, Room};
+use super::trace::Hold;
 use super::{repair, text};
-use crate::board::{Path, Tally};
+use crate::board::Tally;
 use crate::fault::{Blame, Fault};
+use crate::link::LinkFacts;
 use crate::name::{Host, Vantage};
 use crate::outcome::Layer;
 use crate::path::Verdict;
 use crate::subject::Subject;
 use crate::time::Tick;
+
+/// Share of ARP requests, and separate silences, that are loss and no chance.
+const LOSES: f64 = 0.2;
+/// See [`LOSES`].
+const LOSES_SILENCES: usize = 3;
 
 fn hosts(case: &Case<'_>) -> Vec<Host> {
     let all: BTreeSet<Host> = case
@@ -25,6 +32,15 @@ fn hosts(case: &Case<'_>) -> Vec<Host> {
     all.into_iter().collect()
 }
 
+pub(super) fn about(host: &Host) -> (Blame, &str) {
+    (Blame::Host, host.as_str())
+}
+
+pub(super) fn facts<'a>(case: &Case<'a>, own: &Vantage) -> Option<&'a LinkFacts> {
+    let link = case.board.vantages().get(own)?.link.as_ref();
+    link.map(|(facts, _)| facts)
+}
+
 /// F10, F11: the host's own word, unless its own checks succeed since.
 pub(super) fn by_own_link(case: &Case<'_>, blamed: &mut Blamed, found: &mut Vec<Diagnosis>) {
     for host in hosts(case) {
@@ -32,15 +48,9 @@ pub(super) fn by_own_link(case: &Case<'_>, blamed: &mut Blamed, found: &mut Vec<
         if !case.board.is_reporting(&own, case.now.tick) {
             continue;
         }
-        let word = link_word(
-            case.board.vantages().get(&own),
-            case.board,
-            (case.inventory.pn_cidr, None),
-            (None, case.patience.link_hold),
-            case.now.tick,
-        );
+        let word = link_word(case, &own, None, None);
         let bad = !matches!(word.sign, LinkSign::Fine | LinkSign::Silent);
-        if !bad && !case.board.denied(&own) {
+        if !bad && !case.board.denied(&own) && !case.is_traced() {
             continue;
         }
         let reach = |layer| told_since(case, &own, layer, word.since);
@@ -51,8 +61,9 @@ pub(super) fn by_own_link(case: &Case<'_>, blamed: &mut Blamed, found: &mut Vec<
             others: Reach::Unknown,
             control: Reach::Unknown,
             denied: case.board.denied(&own),
+            states: Room::Enough,
         };
-        if let Some(named) = table::host(signs) {
+        if let Some(named) = case.ask(table::HOST, &signs, about(&host)) {
             let mut diagnosis = new(&host, named, word.since);
             diagnosis.evidence.push(text::link_line(case, &own, &word));
             finish(case, diagnosis, &host, blamed, found);
@@ -78,10 +89,14 @@ pub(super) fn by_comparison(case: &Case<'_>, blamed: &mut Blamed, found: &mut Ve
         let Some(since) = onsets.filter_map(|(_, t)| t.onset).min() else {
             continue;
         };
-        if is_settling(case, &own, since) {
+        if case.holds(Hold::HostSettles, &own, is_settling(case, &own, since)) {
             continue;
         }
         let arp = own_reach(case, &own, Layer::Arp, &missed_arp, (since, false));
+        let lossy = arp != Reach::Nobody && loses_arp(case, &own);
+        if case.holds(Hold::LossyHost, &own, lossy) {
+            continue;
+        }
         // A connection takes longer to be missed than ARP: its quiet proves nothing yet.
         let told = arp == Reach::Nobody;
         let ports = own_reach(case, &own, Layer::Tcp, &missed_tcp, (since, told));
@@ -105,8 +120,9 @@ pub(super) fn by_comparison(case: &Case<'_>, blamed: &mut Blamed, found: &mut Ve
             others,
             control,
             denied: false,
+            states: room(facts(case, &own)),
         };
-        if let Some(named) = table::host(signs) {
+        if let Some(named) = case.ask(table::HOST, &signs, about(&host)) {
             let mut diagnosis = new(&host, named, since);
             diagnosis.evidence.extend(own_lines(case, &own, innocent));
             finish(case, diagnosis, &host, blamed, found);
@@ -114,80 +130,14 @@ pub(super) fn by_comparison(case: &Case<'_>, blamed: &mut Blamed, found: &mut Ve
     }
 }
 
-/// F3, F7, F9: a host's VMs fail where the host itself succeeds.
-pub(super) fn by_vms(case: &Case<'_>, blamed: &mut Blamed, found: &mut Vec<Diagnosis>) {
-    for host in troubled(case, |v| matches!(v, Vantage::Vm(..))) {
-        if blamed.network == Some(Extent::All)
-            || found.iter().any(|d| d.host.as_ref() == Some(&host))
-        {
-            continue;
-        }
-        let now = case.now.tick;
-        let is_vm = |v: &Vantage| matches!(v, Vantage::Vm(h, _) if *h == host);
-        let counts = |subject: &Subject, v: &Vantage, p: &Path| {
-            let explained = |onset| {
-                case.is_innocent(blamed, subject, onset)
-                    || blamed.hosts.get(&host).is_some_and(|e| e.explains(onset))
-            };
-            is_vm(v)
-                && case.board.is_reporting(v, now)
-                && !p.state.missing_since().is_some_and(explained)
-        };
-        let subjects: Vec<&Subject> = case.inventory.targets.keys().collect();
-        let tally = |s: &Subject, layer, since| {
-            case.board
-                .tally(s, layer, since, now, |v, p| counts(s, v, p))
-        };
-        let ports: Vec<Tally> = subjects
-            .iter()
-            .map(|s| tally(s, Layer::Tcp, None))
-            .collect();
-        let Some(since) = ports
-            .iter()
-            .filter(|t| t.down > 0)
-            .filter_map(|t| t.onset)
-            .min()
-        else {
-            continue;
-        };
-        // VMs check one target after the other: what they reached before it began says nothing.
-        let ports: Vec<Tally> = subjects
-            .iter()
-            .map(|s| tally(s, Layer::Tcp, Some(since)))
-            .collect();
-        let own = Vantage::Host(host.clone());
-        let of_host: Vec<Tally> = subjects
-            .iter()
-            .map(|s| case.board.tally_of(&own, s, Layer::Tcp, Some(since), now))
-            .collect();
-        let down_seen = ports.iter().filter_map(|t| t.down_seen).min();
-        let early = down_seen.is_some_and(|seen| now.since(seen) < case.patience.naming_wait);
-        if early && ports.iter().chain(&of_host).any(|t| !t.quiet.is_empty()) {
-            continue;
-        }
-        let control = tally(&Subject::Control, Layer::Control, Some(since));
-        let signs = VmSigns {
-            ports: Reach::over(&ports),
-            control: if control.missing.is_empty() {
-                Reach::of(&control)
-            } else {
-                Reach::Nobody
-            },
-            host: Reach::over(&of_host),
-        };
-        if let Some(named) = table::vms(signs) {
-            let mut diagnosis = new(&host, named, since);
-            let missed = subjects.iter().zip(&ports);
-            for (subject, tally) in missed.filter(|(_, t)| t.down > 0).take(text::MAX_LINES) {
-                let name = text::subject(subject);
-                diagnosis
-                    .evidence
-                    .extend(text::tally_line(case, Layer::Tcp, &name, tally));
-            }
-            diagnosis.vantages = ports.into_iter().flat_map(|t| t.missing).collect();
-            finish(case, diagnosis, &host, blamed, found);
-        }
-    }
+/// Whether the host loses packets here and there at layer 2, or is known for it.
+pub(super) fn loses_arp(case: &Case<'_>, own: &Vantage) -> bool {
+    let told = |host: &Host| case.ails(Flaw::Lossy, Ill::Host(host.clone()), case.now.tick);
+    let loses = |subject: &Subject| {
+        let path = case.board.path(own, subject, Layer::Arp);
+        path.is_some_and(|p| p.state.loss() >= LOSES && p.state.silences() >= LOSES_SILENCES)
+    };
+    own.host().is_some_and(told) || subjects(case, Layer::Arp).iter().any(loses)
 }
 
 /// Whether the host has only just come back from what its misses began with: connections
@@ -208,7 +158,7 @@ fn is_settling(case: &Case<'_>, own: &Vantage, onset: Tick) -> bool {
 }
 
 /// Hosts of vantages that miss anything and for which `counts` holds.
-fn troubled(case: &Case<'_>, counts: impl Fn(&Vantage) -> bool) -> Vec<Host> {
+pub(super) fn troubled(case: &Case<'_>, counts: impl Fn(&Vantage) -> bool) -> Vec<Host> {
     let all: BTreeSet<Host> = case
         .board
         .missing_vantages()
@@ -218,7 +168,7 @@ fn troubled(case: &Case<'_>, counts: impl Fn(&Vantage) -> bool) -> Vec<Host> {
     all.into_iter().collect()
 }
 
-fn new(host: &Host, named: Named, since: Tick) -> Diagnosis {
+pub(super) fn new(host: &Host, named: Named, since: Tick) -> Diagnosis {
     let blame = match named.fault {
         Fault::VantageLost | Fault::LocalNetworkDenied => Blame::Vantage,
         _ => Blame::Host,
@@ -232,7 +182,7 @@ fn new(host: &Host, named: Named, since: Tick) -> Diagnosis {
     diagnosis
 }
 
-fn finish(
+pub(super) fn finish(
     case: &Case<'_>,
     mut diagnosis: Diagnosis,
     host: &Host,
@@ -240,19 +190,14 @@ fn finish(
     found: &mut Vec<Diagnosis>,
 ) {
     let own = Vantage::Host(host.clone());
-    let facts = case
-        .board
-        .vantages()
-        .get(&own)
-        .and_then(|s| s.link.as_ref())
-        .map(|(facts, _)| facts);
+    let facts = facts(case, &own);
     diagnosis.vantages.push(own);
     diagnosis.vantages.sort();
     diagnosis.vantages.dedup();
     diagnosis.summary = format!("host {host}: {}", text::host_clause(diagnosis.fault, facts));
     diagnosis.repair = repair::host(diagnosis.fault, host, facts);
     let kind = match diagnosis.fault {
-        Fault::VmNatMissing | Fault::VmNetworkDead => &mut blamed.vms,
+        Fault::VmNatMissing | Fault::VmNetworkDead | Fault::FilterStale => &mut blamed.vms,
         _ => &mut blamed.hosts,
     };
     kind.insert(host.clone(), Extent::All);
@@ -345,9 +290,11 @@ fn others_reach(
     let now = case.now.tick;
     let mut tallies = Vec::new();
     let mut waiting = false;
+    let lossy = is_lossy(case, own);
     for layer in [Layer::Arp, Layer::Tcp] {
         for (subject, mine) in missed(case, own, layer, &innocent) {
-            let others = case.board.tally(&subject, layer, mine.onset, now, |v, p| {
+            let since = mine.onset.map(|onset| sure_after(case, onset, lossy));
+            let others = case.board.tally(&subject, layer, since, now, |v, p| {
                 v != own && case.credible(blamed, v, p) && v.host() != own.host()
             });
             let early = mine
@@ -357,7 +304,35 @@ fn others_reach(
             tallies.push(others);
         }
     }
-    (Reach::over(&tallies), waiting)
+    let reach = if lossy {
+        Reach::told(&tallies)
+    } else {
+        Reach::over(&tallies)
+    };
+    (reach, waiting)
+}
+
+/// Whether `own` loses packets anyway: then one that it lost just before a fault of somebody
+/// else makes its silence the first to be sure.
+pub(super) fn is_lossy(case: &Case<'_>, own: &Vantage) -> bool {
+    let losses = [Layer::Arp, Layer::Tcp].into_iter().flat_map(|layer| {
+        let of = subjects(case, layer).into_iter();
+        of.filter_map(move |s| {
+            let state = &case.board.path(own, &s, layer)?.state;
+            Some(state.missing_since().is_none() && state.loss() > 0.0)
+        })
+    });
+    let lossy = losses.filter(|lossy| *lossy).count() >= 2;
+    case.holds(Hold::SharedOnset, own, lossy)
+}
+
+/// From when on a success of others contradicts the misses of `own` that began at `onset`.
+pub(super) fn sure_after(case: &Case<'_>, onset: Tick, lossy: bool) -> Tick {
+    if lossy {
+        onset.after(case.board.limits().confirm)
+    } else {
+        onset
+    }
 }
 
 fn own_lines(

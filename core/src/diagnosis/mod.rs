@@ -2,19 +2,30 @@
 //!
 //! Three steps, each of its own room: [`symptom`] reduces paths and links to small closed
 //! signs, [`table`] names the fault from the signs alone, [`scope`] walks network, nodes,
-//! hosts and accounts in that order, so that a cause hides its consequences.
+//! hosts and accounts in that order, so that a cause hides its consequences ([`trace`] names
+//! everything that may be held back). [`explain`] tells a person which rows were asked.
 
 mod account;
+pub mod explain;
 mod filter;
 mod host;
+mod lease;
 mod network;
 mod node;
+pub(crate) mod quality;
 pub mod repair;
+pub mod rule;
 pub mod scope;
 pub mod symptom;
+#[expect(
+    clippy::redundant_pattern_matching,
+    reason = "conditions of rules are patterns, those of yes and no too"
+)]
 pub mod table;
 mod text;
+pub mod trace;
 mod vantage;
+mod vms;
 mod witness;
 
 use core::net::Ipv4Addr;

@@ -5,17 +5,19 @@ use std::collections::BTreeMap;
 
 use super::Diagnosis;
 use super::scope::{Blamed, Case, Extent};
-use super::symptom::{LinkSign, LinkWord, Reach, SETTLE, Witnesses, link_word};
-use super::table::{self, ArpAnswer, NodeSigns, ProberSign};
+use super::symptom::{LinkSign, LinkWord, Reach, SETTLE, Witnesses, link_word, room};
+use super::table::{self, ArpAnswer, NodeSigns, ProberSign, Room};
+use super::trace::Hold;
 use super::{repair, text, witness};
-use crate::board::{Path, Tally};
+use crate::board::{Path, Sight, Tally};
 use crate::fault::{Blame, Confidence, Fault};
 use crate::inventory::NodeTarget;
-use crate::link::LinkState;
+use crate::link::{LinkFacts, LinkState};
 use crate::name::Vantage;
 use crate::outcome::Layer;
 use crate::subject::Subject;
 use crate::time::Tick;
+use crate::witness::Usage;
 
 /// How far apart the prober's silence and the fault may begin to count as one event.
 const TOGETHER: Duration = Duration::from_secs(3);
@@ -47,19 +49,7 @@ fn judge(
     let sight = board.vantages().get(&own);
     let subject = Subject::Node(node.name.clone());
     let host = |v: &Vantage, p: &Path| matches!(v, Vantage::Host(_)) && case.credible(blamed, v, p);
-    let quiet_link = sight
-        .and_then(|s| s.link.as_ref())
-        .is_none_or(|(facts, _)| {
-            facts.assess(case.inventory.pn_cidr, Some(node.address)) == LinkState::Fine
-        });
-    if quiet_link
-        && witness::answer(case, node, &subject, &Tally::default()) == ArpAnswer::Owner
-        && !board.is_missed(&subject)
-        && !case
-            .inventory
-            .targets_of(&node.name)
-            .any(|(s, _)| board.is_missed(s))
-    {
+    if is_quiet(case, node, &subject) && !case.is_traced() {
         return None;
     }
     let arp = board.tally(&subject, Layer::Arp, None, now, host);
@@ -69,14 +59,7 @@ fn judge(
         .into_iter()
         .chain(ports.values().filter_map(|t| t.onset))
         .min();
-    let identity = (case.inventory.pn_cidr, Some(node.address));
-    let word = link_word(
-        sight,
-        board,
-        identity,
-        (onset, case.patience.link_hold),
-        now,
-    );
+    let word = link_word(case, &own, Some(node.address), onset);
     // Successes must be newer than the fault: the link's own, where it speaks of one.
     let bad_link = !matches!(word.sign, LinkSign::Fine | LinkSign::Silent);
     let (arp, ports) = if bad_link {
@@ -94,10 +77,11 @@ fn judge(
     let arp_reach = Reach::judged(&arp, bad_link);
     let ports_told = bad_link || arp_reach == Reach::Nobody;
     let all_ports_miss = ports.values().all(|t| t.reached.is_empty());
-    let waits_for_ports = || all_ports_miss && ports.values().any(|t| case.must_wait(t));
-    let decided = bad_link || !(case.must_wait(&arp) || !ports_told && waits_for_ports());
+    let waits_for_ports = || all_ports_miss && ports.iter().any(|(s, t)| case.must_wait(s, t));
+    let decided = bad_link || !(case.must_wait(&subject, &arp) || !ports_told && waits_for_ports());
     let hidden = |extent: Extent| onset.is_none_or(|onset| extent.explains(onset));
-    if (blamed.network.is_some_and(hidden) || undecided) && !bad_link {
+    let hidden = !bad_link && blamed.network.is_some_and(hidden);
+    if case.holds(Hold::NetworkDown, &node.name, hidden) || undecided && !bad_link {
         return None;
     }
     let signs = NodeSigns {
@@ -109,9 +93,12 @@ fn judge(
         witnesses: Witnesses::count(witnesses(&arp, ports.values()).len()),
         prober: prober_sign(case, &own, onset),
         not_ready: node.ready == Some(false),
+        states: node_room(sight),
     };
-    let named = table::node(signs).filter(|_| decided)?;
-    if named.fault == Fault::NodeportNotServed && is_settling(case, &subject, onset) {
+    let about = (Blame::Node, node.name.as_str());
+    let named = case.ask(table::NODE, &signs, about).filter(|_| decided)?;
+    let settles = named.fault == Fault::NodeportNotServed && is_settling(case, &subject, onset);
+    if case.holds(Hold::NodeSettles, &node.name, settles) {
         return None;
     }
     let shared = signs.answer != ArpAnswer::Owner;
@@ -139,6 +126,37 @@ fn judge(
     let suffering = text::affected(diagnosis.accounts.len(), &diagnosis.vantages);
     diagnosis.summary = format!("{}; {suffering}", diagnosis.summary);
     Some(diagnosis)
+}
+
+/// Room for new connections: by its packet filter, or by its kernel's own table.
+fn node_room(sight: Option<&Sight>) -> Room {
+    let link = sight.and_then(|s| s.link.as_ref());
+    let table = sight.and_then(|s| s.witness.as_ref()?.0.conntrack);
+    if table.is_some_and(Usage::is_exhausted) {
+        Room::Full
+    } else {
+        room(link.map(|(facts, _)| facts))
+    }
+}
+
+/// Whether nobody misses anything of the node, and it says nothing bad of itself.
+fn is_quiet(case: &Case<'_>, node: &NodeTarget, subject: &Subject) -> bool {
+    let own = Vantage::Node(node.name.clone());
+    let link = case
+        .board
+        .vantages()
+        .get(&own)
+        .and_then(|s| s.link.as_ref());
+    let fine = |facts: &LinkFacts| {
+        facts.assess(case.inventory.pn_cidr, Some(node.address)) == LinkState::Fine
+    };
+    link.is_none_or(|(facts, _)| fine(facts))
+        && witness::answer(case, node, subject, &Tally::default()) == ArpAnswer::Owner
+        && !case.board.is_missed(subject)
+        && !case
+            .inventory
+            .targets_of(&node.name)
+            .any(|(s, _)| case.board.is_missed(s))
 }
 
 /// Of all ports that have evidence. A node's own bad word is contradicted only by successes

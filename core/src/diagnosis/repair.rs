@@ -4,7 +4,8 @@
 
 use core::net::Ipv4Addr;
 
-use crate::fault::Fault;
+use super::table::Flaw;
+use crate::fault::{Blame, Fault};
 use crate::finding::Repair;
 use crate::inventory::AccountTarget;
 use crate::link::{DeviceState, LinkFacts};
@@ -255,6 +256,24 @@ pub fn lease(vantage: &Vantage, device: &str) -> Option<Repair> {
             format!("on {other}"),
             Some(format!("ipconfig set {device} DHCP")),
             "asks for the lease anew before it runs out",
+        ),
+    }
+}
+
+/// For what is reached badly.
+pub fn quality(flaw: Flaw, blame: Blame, subject: &str) -> Option<Repair> {
+    let place = format!("about {} {subject}", blame.as_label());
+    match flaw {
+        Flaw::Lossy => repair(
+            place,
+            None,
+            "compare drop and error counters of its PN device (`ip -s link`), cable and switch port",
+        ),
+        Flaw::LargeLost => repair(
+            place,
+            None,
+            "compare MTU along the way: `ip link` on both ends, and `ping -M do -s 1472` between \
+             them",
         ),
     }
 }

@@ -3,7 +3,10 @@
 use core::time::Duration;
 use std::collections::BTreeMap;
 
-use super::{Diagnosis, account, filter, host, network, node, vantage};
+use super::rule::InForce;
+use super::table::Flaw;
+use super::trace::{Hold, Trace};
+use super::{Diagnosis, account, filter, host, lease, network, node, quality, vantage, vms};
 use crate::board::{Board, Path, Tally};
 use crate::inventory::{AccountTarget, Inventory};
 use crate::name::{Account, Host, Node, Vantage};
@@ -52,14 +55,16 @@ pub struct Case<'a> {
     pub patience: &'a Patience,
     /// What is still blamed by open findings: their consequences stay theirs until they close.
     pub blamed: &'a Blamed,
-    /// A finding that the DHCP server answers nobody is open.
-    pub dhcp_silent: bool,
     /// Since when this engine has been judging.
     pub started: Tick,
     /// Since when some client vantage has been heard without a break.
     pub sighted: Tick,
     /// The instant.
     pub now: Now,
+    /// The rules that count.
+    pub force: InForce,
+    /// Where to note what was asked, if somebody wants to know.
+    pub trace: Option<&'a Trace>,
 }
 
 /// Which failures a cause explains.
@@ -81,11 +86,26 @@ impl Extent {
     }
 }
 
+/// What is reached badly.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ill {
+    /// Almost everything.
+    Network,
+    /// A node, and with it its accounts.
+    Node(Node),
+    /// A host.
+    Host(Host),
+    /// One account.
+    Account(Account),
+}
+
 /// What carries blame already, and how much each explains.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Blamed {
     /// The network itself.
     pub network: Option<Extent>,
+    /// The DHCP server is open for blame: its leases stay its own until it closes.
+    pub dhcp: bool,
     /// Nodes.
     pub nodes: BTreeMap<Node, Extent>,
     /// Ports that a node's filter is blamed for.
@@ -98,47 +118,8 @@ pub struct Blamed {
     pub vms: BTreeMap<Host, Extent>,
     /// Accounts: no host is to blame for not reaching them.
     pub accounts: BTreeMap<Account, Extent>,
-}
-
-impl Blamed {
-    /// Whether a failure to reach `subject` that began at `onset` is explained by the network,
-    /// or by what the subject stands on.
-    pub fn explains(&self, inventory: &Inventory, subject: &Subject, onset: Tick) -> bool {
-        let explains = |extent: Option<&Extent>| extent.is_some_and(|e| e.explains(onset));
-        explains(self.network.as_ref())
-            || match subject {
-                Subject::Node(node) => explains(self.nodes.get(node)),
-                Subject::Account(..) => {
-                    let node = inventory.targets.get(subject).map(|t| &t.node);
-                    explains(node.and_then(|n| self.nodes.get(n)))
-                        || explains(self.ports.get(subject))
-                }
-                Subject::Neighbour(v) => explains(v.host().and_then(|h| self.hosts.get(h))),
-                Subject::Control => false,
-            }
-    }
-
-    /// Whether an account's own fault explains it.
-    fn explained_by_account(&self, subject: &Subject, onset: Tick) -> bool {
-        match subject {
-            Subject::Account(account, ..) => self
-                .accounts
-                .get(account)
-                .is_some_and(|e| e.explains(onset)),
-            _ => false,
-        }
-    }
-
-    /// Whether the failures of `vantage` that began at `onset` are its own host's.
-    pub fn discredits(&self, vantage: &Vantage, onset: Tick) -> bool {
-        let explains = |extent: Option<&Extent>| extent.is_some_and(|e| e.explains(onset));
-        let Some(host) = vantage.host() else {
-            return false;
-        };
-        explains(self.hosts.get(host))
-            || explains(self.lost.get(host))
-            || matches!(vantage, Vantage::Vm(..)) && explains(self.vms.get(host))
-    }
+    /// What is reached badly: who reaches that badly is not to blame.
+    pub badly: BTreeMap<(Flaw, Ill), Extent>,
 }
 
 /// Takes over what open findings explain and no diagnosis of this instant asserts.
@@ -152,18 +133,86 @@ impl Case<'_> {
     /// Whether what `vantage` says of a path may be believed: it is a witness, reports, and its
     /// host is not itself to blame. A success is believed unless its host is cut off now.
     pub fn credible(&self, blamed: &Blamed, vantage: &Vantage, path: &Path) -> bool {
-        vantage.is_witness()
-            && self.board.is_reporting(vantage, self.now.tick)
-            && match path.state.missing_since() {
-                Some(onset) => !blamed.discredits(vantage, onset),
-                None => !blamed.discredits(vantage, Tick::from_nanos(u64::MAX)),
+        let onset = path.state.missing_since();
+        let onset = onset.unwrap_or(Tick::from_nanos(u64::MAX));
+        !self.holds(Hold::NodeVantage, vantage, !vantage.is_witness())
+            && !self.holds(
+                Hold::SilentVantage,
+                vantage,
+                !self.board.is_reporting(vantage, self.now.tick),
+            )
+            && !self.discredits(blamed, vantage, onset)
+    }
+
+    /// Whether a failure to reach `subject` that began at `onset` is explained by the network,
+    /// or by what the subject stands on.
+    pub fn explained(&self, blamed: &Blamed, subject: &Subject, onset: Tick) -> bool {
+        let by = |extent: Option<&Extent>| extent.is_some_and(|e| e.explains(onset));
+        let held = |hold, extent: Option<&Extent>| self.holds(hold, subject, by(extent));
+        held(Hold::NetworkDown, blamed.network.as_ref())
+            || match subject {
+                Subject::Node(node) => held(Hold::NodeDown, blamed.nodes.get(node)),
+                Subject::Account(..) => {
+                    let node = self.inventory.targets.get(subject).map(|t| &t.node);
+                    held(Hold::NodeDown, node.and_then(|n| blamed.nodes.get(n)))
+                        || held(Hold::NodeFilter, blamed.ports.get(subject))
+                }
+                Subject::Neighbour(v) => {
+                    let host = v.host().and_then(|h| blamed.hosts.get(h));
+                    held(Hold::BlamedHost, host)
+                }
+                Subject::Control => false,
             }
+    }
+
+    /// Whether the failures of `vantage` that began at `onset` are its own host's.
+    pub fn discredits(&self, blamed: &Blamed, vantage: &Vantage, onset: Tick) -> bool {
+        let explains = |extent: Option<&Extent>| extent.is_some_and(|e| e.explains(onset));
+        let Some(host) = vantage.host() else {
+            return false;
+        };
+        let by = explains(blamed.hosts.get(host))
+            || explains(blamed.lost.get(host))
+            || matches!(vantage, Vantage::Vm(..)) && explains(blamed.vms.get(host));
+        self.holds(Hold::BlamedHost, vantage, by)
     }
 
     /// Whether `vantage` cannot be blamed for missing `subject` since `onset`.
     pub fn is_innocent(&self, blamed: &Blamed, subject: &Subject, onset: Tick) -> bool {
-        blamed.explains(self.inventory, subject, onset)
-            || self.blamed.explained_by_account(subject, onset)
+        let account = match subject {
+            Subject::Account(account, ..) => self.blamed.accounts.get(account),
+            _ => None,
+        };
+        self.explained(blamed, subject, onset)
+            || self.holds(
+                Hold::AccountDown,
+                subject,
+                account.is_some_and(|e| e.explains(onset)),
+            )
+            || self.holds(
+                Hold::LossyTarget,
+                subject,
+                self.is_lost_on_the_way(subject, onset),
+            )
+    }
+
+    /// Whether an open finding says that packets to `subject` get lost for everybody.
+    fn is_lost_on_the_way(&self, subject: &Subject, onset: Tick) -> bool {
+        let by = |ill| self.ails(Flaw::Lossy, ill, onset);
+        match subject {
+            Subject::Node(node) => by(Ill::Node(node.clone())),
+            Subject::Account(account, ..) => {
+                let node = self.inventory.targets.get(subject).map(|t| t.node.clone());
+                by(Ill::Account(account.clone())) || node.is_some_and(|n| by(Ill::Node(n)))
+            }
+            Subject::Neighbour(_) | Subject::Control => false,
+        }
+    }
+
+    /// Whether an open finding says that `ill` is reached badly, and explains what began at `onset`.
+    pub(super) fn ails(&self, flaw: Flaw, ill: Ill, onset: Tick) -> bool {
+        let extent = self.blamed.badly.get(&(flaw, ill));
+        extent.is_some_and(|e| e.explains(onset))
     }
 
     /// Whether failures of an account target are excused now: a drain, a rollout, maintenance.
@@ -173,15 +222,17 @@ impl Case<'_> {
             .ready(subject, self.now.tick, self.patience.drain_excuse)
             .is_some_and(|r| r.draining);
         let excuse = target.excuse.as_ref();
-        drains || excuse.is_some_and(|e| self.now.wall < e.until)
+        let excused = drains || excuse.is_some_and(|e| self.now.wall < e.until);
+        self.holds(Hold::Excuse, subject, excused)
     }
 
     /// Whether naming has to wait: some witnesses are quiet, and it is not too late.
-    pub fn must_wait(&self, tally: &Tally) -> bool {
-        !tally.quiet.is_empty()
+    pub fn must_wait(&self, about: &Subject, tally: &Tally) -> bool {
+        let waits = !tally.quiet.is_empty()
             && tally
                 .down_seen
-                .is_some_and(|seen| self.now.tick.since(seen) < self.patience.naming_wait)
+                .is_some_and(|seen| self.now.tick.since(seen) < self.patience.naming_wait);
+        self.holds(Hold::NamingWait, about, waits)
     }
 
     /// The connect tallies of every account target of `node`.
@@ -210,7 +261,7 @@ pub fn diagnose(case: &Case<'_>) -> Vec<Diagnosis> {
     let mut found = Vec::new();
     let mut blamed = Blamed::default();
     let blind = vantage::monitor_blind(case);
-    let is_blind = blind.is_some();
+    let is_blind = case.holds(Hold::MonitorBlind, &case.inventory.cluster, blind.is_some());
     found.extend(blind);
 
     // Hosts first by their own word, so that a blind host accuses nobody.
@@ -220,6 +271,7 @@ pub fn diagnose(case: &Case<'_>) -> Vec<Diagnosis> {
     linger(&mut blamed.vms, &case.blamed.vms);
     let network = network::diagnose(case, &blamed);
     let undecided = matches!(network, network::Word::Wait);
+    let undecided = case.holds(Hold::NetworkUndecided, &"PN", undecided);
     blamed.network = case.blamed.network;
     if let network::Word::Down(diagnosis) = network {
         blamed.network = Some(Extent::All);
@@ -229,17 +281,18 @@ pub fn diagnose(case: &Case<'_>) -> Vec<Diagnosis> {
     linger(&mut blamed.nodes, &case.blamed.nodes);
     if undecided {
         // Whoever is named now might only suffer from the network.
-        vantage::leases(case, &blamed, &mut found);
+        lease::diagnose(case, &blamed, &mut found);
         return found;
     }
     filter::diagnose(case, &mut blamed, &mut found);
     linger(&mut blamed.ports, &case.blamed.ports);
     host::by_comparison(case, &mut blamed, &mut found);
-    host::by_vms(case, &mut blamed, &mut found);
+    vms::diagnose(case, &mut blamed, &mut found);
     account::diagnose(case, &blamed, &mut found);
     if !is_blind {
         vantage::silent(case, &blamed, &mut found);
     }
-    vantage::leases(case, &blamed, &mut found);
+    lease::diagnose(case, &blamed, &mut found);
+    quality::diagnose(case, &blamed, &mut found);
     found
 }

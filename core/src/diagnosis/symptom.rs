@@ -2,9 +2,15 @@
 
 use core::time::Duration;
 
-use crate::board::{Board, Sight, Tally};
-use crate::link::{Cidr, LinkState};
+use super::scope::Case;
+use super::table::{FilterSign, Room};
+use super::trace::Hold;
+use crate::board::Tally;
+use crate::filter::{FilterFacts, FilterFlaw};
+use crate::link::{LinkFacts, LinkState};
+use crate::name::Vantage;
 use crate::outcome::labels;
+use crate::subject::TargetKind;
 use crate::time::Tick;
 
 labels!(
@@ -107,6 +113,44 @@ impl Witnesses {
     }
 }
 
+/// Room for new connections, as far as the machine's packet filter tells.
+pub(super) fn room(facts: Option<&LinkFacts>) -> Room {
+    let filter = facts.and_then(|f| f.filter.as_ref());
+    if filter.is_some_and(FilterFacts::states_near_limit) {
+        Room::Full
+    } else {
+        Room::Enough
+    }
+}
+
+/// What is wrong with a host's packet filter, given where its VMs' targets listen.
+pub(super) fn filter_flaws(case: &Case<'_>, facts: Option<&LinkFacts>) -> Vec<FilterFlaw> {
+    let Some(filter) = facts.and_then(|f| f.filter.as_ref()) else {
+        return Vec::new();
+    };
+    let targets = case.inventory.targets.values();
+    let nodeports = targets.filter(|t| t.kind == TargetKind::Nodeport);
+    filter.flaws(nodeports.map(|t| t.port))
+}
+
+/// What a host's packet filter looks like.
+pub(super) fn filter_sign(case: &Case<'_>, facts: Option<&LinkFacts>) -> FilterSign {
+    let flaws = filter_flaws(case, facts);
+    let nat = |f: &FilterFlaw| {
+        matches!(
+            f,
+            FilterFlaw::Disabled | FilterFlaw::NatMissing | FilterFlaw::NatElsewhere
+        )
+    };
+    if flaws.iter().any(nat) {
+        FilterSign::NatMissing
+    } else if flaws.iter().any(|f| *f != FilterFlaw::StatesExhausted) {
+        FilterSign::Stale
+    } else {
+        FilterSign::Fine
+    }
+}
+
 /// How long others may go on missing a link that has come back.
 pub const SETTLE: Duration = Duration::from_secs(4);
 
@@ -119,18 +163,19 @@ pub struct LinkWord {
     pub since: Tick,
 }
 
-/// What `sight` says of its own PN leg.
+/// What `own` says of its own PN leg.
 ///
-/// A bad link counts once it has held for `hold`, confirmed by a report that says so (or by
-/// twice the time without a contrary one): DHCP clients flush and re-add. A fine link counts
-/// only if it was told after `onset`; before that it proves nothing.
-pub fn link_word(
-    sight: Option<&Sight>,
-    board: &Board,
-    (pn, expected): (Cidr, Option<core::net::Ipv4Addr>),
-    (onset, hold): (Option<Tick>, Duration),
-    now: Tick,
+/// A bad link counts once it has held for the patience's time, confirmed by a report that says
+/// so (or by twice the time without a contrary one): DHCP clients flush and re-add. A fine link
+/// counts only if it was told after `onset`; before that it proves nothing.
+pub(super) fn link_word(
+    case: &Case<'_>,
+    own: &Vantage,
+    expected: Option<core::net::Ipv4Addr>,
+    onset: Option<Tick>,
 ) -> LinkWord {
+    let now = case.now.tick;
+    let sight = case.board.vantages().get(own);
     let silent = LinkWord {
         sign: LinkSign::Silent,
         since: sight.map_or(now, |s| s.last_report),
@@ -139,7 +184,7 @@ pub fn link_word(
     let Some((facts, since)) = &sight.link else {
         return silent;
     };
-    let sign = match facts.assess(pn, expected) {
+    let sign = match facts.assess(case.inventory.pn_cidr, expected) {
         LinkState::Fine => LinkSign::Fine,
         LinkState::InterfaceMissing | LinkState::AdminDown => LinkSign::InterfaceMissing,
         LinkState::NoCarrier => LinkSign::NoCarrier,
@@ -151,26 +196,28 @@ pub fn link_word(
         sign,
         since: *since,
     };
+    // What a vantage said that does not report any more says nothing of now.
+    let stale = now.since(sight.last_report) > case.board.limits().stale || sight.stopping;
     if sign == LinkSign::Fine {
-        let stale = now.since(sight.last_report) > board.limits().stale || sight.stopping;
         let before_onset = onset.is_some_and(|onset| sight.link_told <= onset);
         // Misses that began before the link was right are its own: it has just come back.
-        let recovering = onset.is_some_and(|onset| onset < *since) && now.since(*since) < SETTLE;
+        let back = onset.is_some_and(|onset| onset < *since) && now.since(*since) < SETTLE;
+        let recovering = case.holds(Hold::LinkRecovers, own, back);
         let fine = !(stale || before_onset || recovering);
         return if fine { word } else { silent };
     }
-    // What a vantage said that does not report any more says nothing of now.
-    if now.since(sight.last_report) > board.limits().stale || sight.stopping {
+    if stale {
         return silent;
     }
+    let hold = case.patience.link_hold;
     let told = sight.link_told.since(*since) >= hold;
     let held = now.since(*since) >= hold * 2;
-    if told || held {
-        word
-    } else {
+    if case.holds(Hold::LinkFlush, own, !told && !held) {
         LinkWord {
             sign: LinkSign::Fine,
             since: *since,
         }
+    } else {
+        word
     }
 }

@@ -236,6 +236,7 @@ pub(super) fn host_clause(fault: Fault, facts: Option<&LinkFacts>) -> String {
 pub(super) fn account_clause(fault: Fault, seen: Option<Cause>) -> String {
     match (fault, seen) {
         (Fault::WrongTenant, _) => "its NodePort answers for another tenant".into(),
+        (Fault::GatewayBroken, Some(seen)) => format!("its gateway {}", cause(seen)),
         (Fault::PodDead, Some(seen)) => format!("its cache {}", cause(seen)),
         (Fault::AccountUnreachable, Some(seen)) => format!("its NodePort {}", cause(seen)),
         (Fault::Draining, _) => "its pod is draining".into(),

@@ -1,10 +1,12 @@
 //! What open findings already explain, so that a cause hides its consequences until it closes.
 
-use crate::diagnosis::scope::{Blamed, Extent};
+use crate::diagnosis::scope::{Blamed, Extent, Ill};
+use crate::diagnosis::table::Flaw;
 use crate::fault::{Blame, Fault};
 use crate::findings::Findings;
 use crate::inventory::Inventory;
 use crate::name::Vantage;
+use crate::subject::TargetKind;
 
 /// A fault that makes others miss what lies behind it.
 fn silences(fault: Fault) -> bool {
@@ -40,12 +42,31 @@ fn misses_nothing(fault: Fault) -> bool {
     )
 }
 
+/// What makes paths bad without cutting them.
+fn flaw(fault: Fault) -> Option<Flaw> {
+    match fault {
+        Fault::Lossy => Some(Flaw::Lossy),
+        Fault::LargePacketsLost => Some(Flaw::LargeLost),
+        _ => None,
+    }
+}
+
 /// What the open findings explain.
 pub(super) fn by_open(findings: &Findings, inventory: &Inventory) -> Blamed {
     let mut blamed = Blamed::default();
     for (finding, clear) in findings.open_with_clear() {
         let extent = clear.map_or(Extent::All, Extent::Before);
         if misses_nothing(finding.fault) {
+            continue;
+        }
+        if let Some(flaw) = flaw(finding.fault) {
+            let ill = match finding.identity.blame {
+                Blame::Network => Some(Ill::Network),
+                Blame::Node => finding.node.clone().map(Ill::Node),
+                Blame::Host => finding.host.clone().map(Ill::Host),
+                _ => finding.account.clone().map(Ill::Account),
+            };
+            blamed.badly.extend(ill.map(|ill| ((flaw, ill), extent)));
             continue;
         }
         if finding.identity.blame == Blame::Account {
@@ -56,6 +77,7 @@ pub(super) fn by_open(findings: &Findings, inventory: &Inventory) -> Blamed {
             }
             continue;
         }
+        blamed.dhcp |= finding.fault == Fault::DhcpSilent;
         if !silences(finding.fault) {
             continue;
         }
@@ -63,10 +85,12 @@ pub(super) fn by_open(findings: &Findings, inventory: &Inventory) -> Blamed {
             Blame::Network => blamed.network = Some(extent),
             Blame::Node => {
                 let Some(node) = &finding.node else { continue };
-                if finding.fault == Fault::PortFiltered {
-                    let theirs = inventory
-                        .targets_of(node)
-                        .filter(|(_, t)| finding.accounts.contains(&t.account));
+                if matches!(finding.fault, Fault::PortFiltered | Fault::GatewayBroken) {
+                    let gateways = finding.fault == Fault::GatewayBroken;
+                    let theirs = inventory.targets_of(node).filter(|(_, t)| {
+                        finding.accounts.contains(&t.account)
+                            && (!gateways || t.kind == TargetKind::Gateway)
+                    });
                     for (subject, _) in theirs {
                         blamed.ports.insert(subject.clone(), extent);
                     }

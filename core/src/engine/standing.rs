@@ -4,7 +4,8 @@
 //! finding began. Without evidence it is blind, and stays open.
 
 use crate::board::{Board, Path};
-use crate::diagnosis::table;
+use crate::diagnosis::quality;
+use crate::diagnosis::table::{self, LeaseSign};
 use crate::fault::{Blame, Fault};
 use crate::finding::Finding;
 use crate::findings::Standing;
@@ -90,6 +91,49 @@ impl Ground<'_> {
             .filter(|(v, _)| v.is_witness())
     }
 
+    /// Whether any of its paths still loses too much: that it is most of them is needed to be
+    /// blamed, not to stay so.
+    fn is_lossy(&self, finding: &Finding) -> bool {
+        let id = &finding.identity;
+        self.board.lossy_paths().any(|(vantage, subject)| match id.blame {
+            Blame::Node => match subject {
+                Subject::Node(node) => Some(node) == finding.node.as_ref(),
+                Subject::Account(..) => {
+                    let target = self.inventory.targets.get(subject);
+                    target.is_some_and(|t| Some(&t.node) == finding.node.as_ref())
+                }
+                Subject::Neighbour(_) | Subject::Control => false,
+            },
+            Blame::Host => {
+                let heard = matches!(subject, Subject::Neighbour(v) if v.host() == finding.host.as_ref());
+                heard || vantage.host() == finding.host.as_ref()
+            }
+            Blame::Account => {
+                matches!(subject, Subject::Account(a, ..) if Some(a) == finding.account.as_ref())
+            }
+            _ => true,
+        })
+    }
+
+    /// Whether anybody's newest read of many segments from what is blamed has stalled.
+    fn loses_large(&self, finding: &Finding) -> bool {
+        let id = &finding.identity;
+        self.inventory.targets.iter().any(|(subject, target)| {
+            self.board.large(subject).any(|(vantage, read, at)| {
+                let theirs = match id.blame {
+                    Blame::Node => Some(&target.node) == finding.node.as_ref(),
+                    Blame::Host => vantage.host() == finding.host.as_ref(),
+                    Blame::Account => Some(&target.account) == finding.account.as_ref(),
+                    _ => true,
+                };
+                theirs
+                    && quality::is_recent(at, self.now)
+                    && quality::has_stalled(read)
+                    && self.board.is_reporting(vantage, self.now)
+            })
+        })
+    }
+
     fn lease(&self, vantage: &Vantage) -> Standing {
         if self.dhcp_silent {
             return Standing::Clear;
@@ -104,7 +148,7 @@ impl Ground<'_> {
         let pn = self.inventory.pn_cidr;
         let overdue = facts.lease(pn).is_some_and(|lease| {
             let (left, granted) = (lease.remaining.as_secs_f64(), lease.granted.as_secs_f64());
-            table::lease(left, granted).is_some()
+            table::lease_sign(left, granted) != LeaseSign::Fresh
         });
         // Gone is not renewed; an address held for ever has no lease to renew.
         if facts.pn_address(pn).is_none() || overdue {
@@ -281,6 +325,14 @@ pub(super) fn of(ground: &Ground<'_>, finding: &Finding, since: Option<Tick>) ->
     if !ground.known {
         return Standing::Blind;
     }
+    let goes_on = match fault {
+        Fault::Lossy => ground.is_lossy(finding),
+        Fault::LargePacketsLost => ground.loses_large(finding),
+        _ => false,
+    };
+    if goes_on {
+        return Standing::Against;
+    }
     if has_own_judge(fault) {
         return Standing::Clear;
     }
@@ -289,7 +341,7 @@ pub(super) fn of(ground: &Ground<'_>, finding: &Finding, since: Option<Tick>) ->
         Blame::Network => ground.network(since),
         Blame::Node => match &finding.node {
             Some(node) if inventory.nodes.contains_key(node) => {
-                if fault == Fault::PortFiltered {
+                if matches!(fault, Fault::PortFiltered | Fault::GatewayBroken) {
                     let theirs = inventory.targets_of(node);
                     let theirs = theirs.filter(|(_, t)| finding.accounts.contains(&t.account));
                     ground.targets(theirs.map(|(s, _)| s), since)

@@ -273,14 +273,14 @@ pub const ROWS: &[Row] = &[
         Fault::Lossy,
         (Blame::Host, Some(Severity::Warning)),
         "a quarter of the checks or more is lost, one way or both",
-        Proof::Fed,
+        Proof::Recorded,
     ),
     row(
         "F36",
         Fault::LargePacketsLost,
         (Blame::Node, Some(Severity::Critical)),
         "`/up` is fine, a read of many segments stalls",
-        Proof::Recorded,
+        Proof::Real,
     ),
     row(
         "F37",

@@ -1,10 +1,13 @@
-//! `GET /v1/findings` and `GET /v1/view` as JSON. Fields are added, never renamed.
+//! `GET /v1/findings`, `GET /v1/view` and `GET /v1/explain` as JSON. Fields are added, never renamed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use pnwatch_core::diagnosis::explain::{AboutError, Explanation};
 use pnwatch_core::outcome::Layer;
 use pnwatch_core::path::Verdict;
 use pnwatch_core::view::{PathView, View};
@@ -27,6 +30,36 @@ pub(super) async fn view(State(page): State<Arc<Page>>) -> Result<Json<Value>, R
     view["budgets"] = judged::budgets(&books).into();
     view["ledger"] = judged::ledger(&books);
     Ok(Json(view))
+}
+
+/// What an explanation is asked about.
+#[derive(serde::Deserialize)]
+pub(super) struct Asked {
+    about: String,
+}
+
+pub(super) async fn explain(
+    State(page): State<Arc<Page>>,
+    asked: Result<Query<Asked>, QueryRejection>,
+) -> Result<Json<Explanation>, Refusal> {
+    let Query(asked) = asked.map_err(|error| {
+        let message = format!(
+            "{}; write ?about=node/NAME; see docs/api.md",
+            error.body_text()
+        );
+        Refusal::new(StatusCode::BAD_REQUEST, "parameters", message)
+    })?;
+    let unknown = |message| Refusal::new(StatusCode::NOT_FOUND, "unknown", message);
+    let shown: String = asked.about.chars().take(100).collect();
+    match page.engine.explain(asked.about).await? {
+        Ok(Some(explanation)) => Ok(Json(*explanation)),
+        Ok(None) => Err(unknown(AboutError::Unknown(shown).to_string())),
+        Err(error @ AboutError::Unknown(_)) => Err(unknown(error.to_string())),
+        Err(error @ AboutError::Form(_)) => {
+            let message = error.to_string();
+            Err(Refusal::new(StatusCode::BAD_REQUEST, "parameters", message))
+        }
+    }
 }
 
 /// `{"cluster","at","data":[open],"closed":[…]}`.

@@ -113,6 +113,7 @@ impl Page {
             .route("/runbooks/{name}", get(runbook::one))
             .route("/v1/findings", get(api::findings))
             .route("/v1/view", get(api::view))
+            .route("/v1/explain", get(api::explain))
             .route("/v1/events", get(events::stream))
             .route("/assets/page.css", get(style))
             .route("/assets/page.js", get(script))

@@ -65,6 +65,45 @@ pub enum Break {
     WrongTenant,
     /// Account: `/ready` says draining.
     Draining,
+    /// Node: two machines answer ARP for its address.
+    AddressConflict,
+    /// Node: another machine answers ARP for its address.
+    AnsweredByOther,
+    /// Node, host: PN traffic leaves by another device.
+    RouteWrong,
+    /// Node, host: the table of connections is full; new ones die.
+    StatesFull,
+    /// Host: its packet filter keeps an old, empty or doubled rule set; its VMs are cut off
+    /// if `value` is not zero.
+    FilterStale,
+    /// Node: throughput stands at `value` Mbit/s after a burst.
+    Clamped,
+    /// Node, host, account: large packets do not pass.
+    LargeLost,
+    /// Account: its gateway's name leads elsewhere.
+    GatewayName,
+    /// Account: TLS with its gateway fails.
+    GatewayTls,
+    /// Account: nothing comes back from its gateway's port.
+    GatewayFiltered,
+    /// Account: its instance's status has no address and no port.
+    StatusEmpty,
+    /// Account: its pod runs on node `value`, while the old endpoint is handed out.
+    EndpointStale,
+    /// Account: its instance never becomes ready, and no endpoint was ever published.
+    NeverReady,
+    /// Node: it has no provider id.
+    Unbound,
+    /// Node: another node carries the same address label.
+    LabelTwice,
+    /// Account: nobody uses its endpoint although jobs run.
+    NotDispatched,
+    /// Account: its public traffic stops while peers go on.
+    TrafficStops,
+    /// Account: `value` percent of its requests are answered 503.
+    Sheds,
+    /// Network: all public counters stand still (a controller rollout).
+    PublicDip,
     /// Network: nothing passes.
     Down,
     /// Exporter: it restarts; open findings are read back.

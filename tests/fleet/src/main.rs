@@ -27,6 +27,15 @@ struct Command {
     /// Run the timeline of `--seed` alone, and print what is told and said.
     #[arg(long)]
     trace: bool,
+    /// Write what `pnwatch explain` says of every row into that folder, and do nothing else.
+    #[arg(long)]
+    explain: Option<PathBuf>,
+    /// Take every rule away in turn and say which test misses it.
+    #[arg(long)]
+    mutate: bool,
+    /// Take this rule alone away (with `--mutate`, only this one).
+    #[arg(long)]
+    without: Option<String>,
     /// Write docs/faults.md there, and do nothing else.
     #[arg(long)]
     page: Option<PathBuf>,
@@ -38,6 +47,19 @@ fn main() -> Result<ExitCode> {
         let page = pnwatch_fleet::page::page(Path::new("tests/scenarios"))?;
         std::fs::write(path, page).with_context(|| format!("cannot write {}", path.display()))?;
         return Ok(ExitCode::SUCCESS);
+    }
+    if let Some(folder) = &command.explain {
+        pnwatch_fleet::explanations::write(Path::new("tests/scenarios"), folder)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if command.mutate {
+        let only = command.without.as_deref();
+        let missed = pnwatch_fleet::mutation::run(Path::new("tests/scenarios"), only)?;
+        return Ok(if missed {
+            ExitCode::SUCCESS
+        } else {
+            ExitCode::FAILURE
+        });
     }
     let clean = if command.trace {
         let timeline = Timeline::draw(command.seed);

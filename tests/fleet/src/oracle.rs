@@ -46,6 +46,9 @@ macro_rules! rows {
 rows! {
     F1 "F1": &[(Break::InterfaceGone, 0)], Node &[Fault::InterfaceMissing], 2700 ms;
     F2 "F2": &[(Break::AddressGone, 0)], Node &[Fault::AddressLost], 2700 ms;
+    F2a "F2a (node)": &[(Break::LeaseStuck, 1000)], Node &[Fault::LeaseNotRenewed], 6000 ms;
+    F2ah "F2a (host)": &[(Break::LeaseStuck, 1000)], Host &[Fault::LeaseNotRenewed], 6000 ms;
+    F4 "F4": &[(Break::FilterStale, 0)], Host &[Fault::FilterStale], 12000 ms;
     F3 "F3": &[(Break::VmNatGone, 0)], Host &[Fault::VmNatMissing], 6000 ms;
     F7 "F7": &[(Break::VmNetworkDead, 0)], Host &[Fault::VmNetworkDead], 6000 ms;
     F8 "F8": &[(Break::ReportsLost, 0)], Vantage &[Fault::VantageSilent], 18000 ms;
@@ -54,17 +57,28 @@ rows! {
     F12 "F12": &[(Break::PortsFiltered, 0)], Host &[Fault::PortFiltered], 6000 ms;
     F12a "F12 (one port)": &[(Break::PortDropped, 0)], Account &[Fault::AccountUnreachable], 6000 ms;
     F13 "F13": &[(Break::LocalNetworkDenied, 0)], Vantage &[Fault::LocalNetworkDenied], 6000 ms;
-    F14 "F14, F15 (silent)": &[(Break::PolicyDropsNode, 0)], Node &[], 0 ms;
+    F14 "F14 (silent)": &[(Break::PublicDip, 0)], Network &[], 0 ms;
+    F15 "F15 (silent)": &[(Break::PolicyDropsNode, 0)], Node &[], 0 ms;
     F17 "F17": &[(Break::PodHung, 0)], Account &[Fault::PodDead], 6000 ms;
     F17e "F17 (5xx)": &[(Break::PodErrors, 0)], Account &[Fault::PodDead], 6000 ms;
     F21 "F21": &[(Break::AddressWrong, 0)], Node &[Fault::AddressWrong], 2700 ms;
+    F22 "F22": &[(Break::AddressConflict, 0)], Node &[Fault::AddressConflict], 6000 ms;
     F23 "F23": &[(Break::WrongTenant, 0)], Account &[Fault::WrongTenant], 6000 ms;
     F24 "F24": &[(Break::MachineDead, 0)], Vantage &[Fault::VantageLost], 18000 ms;
+    F25 "F25": &[(Break::Clamped, 1200)], Node &[Fault::Saturated], 15000 ms;
     F29 "F29": &[(Break::MachineDead, 0)], Node &[Fault::NodeDown, Fault::NodeUnreachable], 4000 ms;
     F30 "F30": &[(Break::PortsNotServed, 0)], Node &[Fault::NodeportNotServed], 6000 ms;
     F31 "F31": &[(Break::Down, 0)], Network &[Fault::NetworkDown], 4000 ms;
     F32 "F32 (node)": &[(Break::Isolated, 0)], Node &[Fault::L2Isolated], 4000 ms;
     F32h "F32 (host)": &[(Break::Isolated, 0)], Host &[Fault::L2Isolated], 4000 ms;
+    F34 "F34": &[(Break::AnsweredByOther, 0)], Node &[Fault::AnsweredByOther], 6000 ms;
+    F35 "F35": &[(Break::Loss, 30)], Host &[Fault::Lossy], 30000 ms;
+    F36 "F36 (node)": &[(Break::LargeLost, 0)], Node &[Fault::LargePacketsLost], 6000 ms;
+    F36h "F36 (host)": &[(Break::LargeLost, 0)], Host &[Fault::LargePacketsLost], 6000 ms;
+    F37 "F37 (node)": &[(Break::StatesFull, 0)], Node &[Fault::StateExhausted], 6000 ms;
+    F37h "F37 (host)": &[(Break::StatesFull, 0)], Host &[Fault::StateExhausted], 6000 ms;
+    F38 "F38 (node)": &[(Break::RouteWrong, 0)], Node &[Fault::RouteWrong], 6000 ms;
+    F38h "F38 (host)": &[(Break::RouteWrong, 0)], Host &[Fault::RouteWrong], 6000 ms;
     Loss "5 % loss (silent)": &[(Break::Loss, 5)], Host &[], 0 ms;
     Restart "restart (silent)": &[(Break::ProberKilled, 0)], Vantage &[], 0 ms;
     Stall "stall (silent)": &[(Break::ProberStalled, 0)], Vantage &[], 0 ms;
@@ -76,9 +90,15 @@ pub fn lasts(row: Row) -> Duration {
         Row::F8 | Row::F24 => 22,
         // Short enough that nobody is missed yet.
         Row::Restart | Row::Stall => 2,
-        Row::F14 | Row::Loss => 20,
+        Row::F4 | Row::F14 | Row::F15 | Row::Loss | Row::F25 => 20,
+        Row::F35 => 45,
         _ => 10,
     })
+}
+
+/// How long it takes at most until all is closed again: loss is counted over 64 checks.
+pub fn closes(row: Row) -> Duration {
+    Duration::from_secs(if row == Row::F35 { 110 } else { 22 })
 }
 
 /// To whom `row` can be done in `world`.
@@ -88,7 +108,7 @@ pub fn targets(row: Row, world: &World) -> Vec<Target> {
         all.map(Target::Machine).collect()
     };
     match row {
-        Row::F31 => vec![Target::Network],
+        Row::F14 | Row::F31 => vec![Target::Network],
         Row::Restart | Row::Stall => machines(|_| true),
         _ => match row.verdict().0 {
             Blame::Node => machines(|v| matches!(v, Vantage::Node(_))),
@@ -110,6 +130,8 @@ pub struct Wanted {
     pub within: Duration,
     /// It touches no client path: nothing may be found.
     pub silent: bool,
+    /// Somebody may be woken for it.
+    pub pages: bool,
 }
 
 impl Wanted {
@@ -140,6 +162,7 @@ pub fn wanted(fault: &Injected, world: &World) -> Wanted {
         faults,
         within,
         silent: faults.is_empty(),
+        pages: blame != Blame::Vantage && !matches!(fault.row, Row::F4 | Row::F25 | Row::F35),
     };
     // All ports of a node that has one are that one account's.
     if let (Row::F30, Some(node)) = (fault.row, fault.target.node()) {
@@ -151,9 +174,18 @@ pub fn wanted(fault: &Injected, world: &World) -> Wanted {
         }
         wanted.silent = world.inventory.targets_of(node).next().is_none();
     }
-    // VMs that do not exist cannot be felt.
-    let no_vms = !world.vantages.iter().any(|v| matches!(v, Vantage::Vm(..)));
-    wanted.silent |= no_vms && matches!(fault.row, Row::F3 | Row::F7);
+    // Without a port nobody connects, and nobody reads.
+    if let (Row::F36 | Row::F37 | Row::F38, Some(node)) = (fault.row, fault.target.node()) {
+        wanted.silent = world.inventory.targets_of(node).next().is_none();
+    }
+    // Without VMs nothing is felt; but a host tells that its rule is gone, before one starts.
+    if !world.vantages.iter().any(|v| matches!(v, Vantage::Vm(..))) {
+        match fault.row {
+            Row::F3 => (wanted.faults, wanted.pages) = (&[Fault::FilterStale], false),
+            Row::F7 => wanted.silent = true,
+            _ => {}
+        }
+    }
     wanted
 }
 
@@ -171,12 +203,19 @@ fn subject(blame: Blame, target: &Target) -> String {
 /// Whether two faults can both be seen: neither hides the other, and enough witnesses are left.
 pub fn are_apart(one: &Injected, other: &Injected, world: &World) -> bool {
     let quiet = |row: Row| row.verdict().1.is_empty();
+    let all = world.vantages.iter();
+    let hosts = all.filter(|v| matches!(v, Vantage::Host(_))).count();
     if one.target == other.target || one.row == Row::F31 || other.row == Row::F31 {
         return false;
     }
+    // Two overdue leases are the DHCP server's.
+    let lease = |row| matches!(row, Row::F2a | Row::F2ah);
+    if lease(one.row) && lease(other.row) {
+        return false;
+    }
     if quiet(one.row) || quiet(other.row) {
-        // A prober that is away for two seconds is one witness less, not two.
-        return world.inventory.vantages.len() > 3 || quiet(one.row) && quiet(other.row);
+        // A prober that is away for seconds is one witness less: two hosts more must be left.
+        return hosts > 2 || quiet(one.row) && quiet(other.row);
     }
     let node_of = |target: &Target| match target {
         Target::Account(account) => {
@@ -190,7 +229,12 @@ pub fn are_apart(one: &Injected, other: &Injected, world: &World) -> bool {
     let same_node = node_of(a).is_some() && node_of(a) == node_of(b);
     let both_hosts = host_of(a).is_some() && host_of(b).is_some();
     // What only connections show needs a node that answers.
-    let felt = |row: Row| matches!(row, Row::F3 | Row::F7 | Row::F12);
+    let felt = |row: Row| {
+        matches!(
+            row,
+            Row::F3 | Row::F7 | Row::F12 | Row::F36h | Row::F37h | Row::F38h
+        )
+    };
     let node_dead = |row: Row| row.verdict().0 == Blame::Node;
     let hidden = felt(one.row) && node_dead(other.row) || felt(other.row) && node_dead(one.row);
     let dead = [&one.target, &other.target];
@@ -201,10 +245,6 @@ pub fn are_apart(one: &Injected, other: &Injected, world: &World) -> bool {
     if hidden && !dead.into_iter().any(served) {
         return false;
     }
-    let hosts = world
-        .vantages
-        .iter()
-        .filter(|v| matches!(v, Vantage::Host(_)));
     // With one host gone, two more must be left to compare.
-    !same_node && !both_hosts && hosts.count() >= 3
+    !same_node && !both_hosts && hosts >= 3
 }

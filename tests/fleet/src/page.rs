@@ -6,6 +6,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use anyhow::{Context as _, Result};
+use pnwatch_core::diagnosis::table;
+use pnwatch_core::diagnosis::trace::Hold;
 use pnwatch_core::fault::{ROWS, Row};
 
 use crate::scenario::Scenario;
@@ -34,20 +36,8 @@ const TABLE: &str = "
 ## The decisions
 
 Every combination of signs that names a fault, as the code decides it (signs that make no
-difference are `*`; `a|b` means either). What is not listed names nothing.
-
-- *reach*: `nobody` reaches it and at least one is sure (no success for a second from first to last
-  miss); `some` do, some do not; `all` who have evidence do; `unknown`: no evidence.
-- *link*: what the machine says of its own PN leg, once it has held for 500 ms; `silent`: nothing
-  newer than the fault.
-- *ports with evidence*, *witnesses*: how many: `zero`, `one`, `many`. With one witness its own fault
-  cannot be told from the target's.
-- *prober*: `reporting`, `fell_silent` together with the fault, or `absent` (silent before, or too
-  early to tell).
-
-Before the table is asked: a host that is blamed accuses nobody; a cause that is open explains what
-began while it lasted; names wait up to half a second for vantages that have not told yet; what has
-only just come back gets four seconds for its connections to follow.
+difference are `*`; `a|b` means either). What is not listed names nothing. The same as the rules
+above, multiplied out by a test, so that a change of a rule shows what it changes.
 
 ```text
 ";
@@ -57,6 +47,56 @@ const TAIL: &str = "```
 
 const DECISIONS: &str = include_str!("../../../core/src/diagnosis/table.golden.txt");
 
+const RULES: &str = "
+## The rules
+
+Each table is asked with its signs; the first row whose conditions all hold decides, and `–` under
+*names* means that it keeps silent and no later row is asked. `pnwatch explain` shows for a thing of
+yours which rows were asked, which decided, and on which sign the others failed.
+
+- *reach*: `nobody` reaches it and at least one is sure (no success for a second from first to last
+  miss); `some` do, some do not; `all` who have evidence do; `unknown`: no evidence.
+- *link*: what the machine says of its own PN leg, once it has held for 500 ms; `silent`: nothing
+  newer than the fault.
+- *witnesses*, *targets*: how many have evidence: `zero`, `one`, `many`. With one witness its own
+  fault cannot be told from the target's.
+- *prober*: `reporting`, `fell_silent` together with the fault, or `absent` (silent before, or too
+  early to tell).
+";
+
+const HOLDS: &str = "
+## What is held back
+
+Everything that keeps a sign, a witness or a name back, so that a cause hides its consequences and
+what is late is not mistaken for what is gone.
+
+| rule | why |
+|---|---|
+";
+
+/// The ordered rows of every table.
+fn rules(text: &mut String) {
+    text.push_str(RULES);
+    for (title, lines) in table::tables() {
+        let _ = writeln!(
+            text,
+            "\n### {title}\n\n| rule | when | names | why |\n|---|---|---|---|"
+        );
+        for line in lines {
+            let names = line.names.map_or("–".to_owned(), |n| {
+                format!("**{}** {} ({})", n.fault, n.severity, n.confidence)
+            });
+            let when: Vec<String> = line.when.iter().map(|w| w.replace('|', " or ")).collect();
+            let (id, because) = (line.id, line.because);
+            let _ = writeln!(text, "| {id} | {} | {names} | {because} |", when.join("; "));
+        }
+    }
+    text.push_str(HOLDS);
+    for hold in Hold::ALL {
+        let _ = writeln!(text, "| {hold} | {} |", hold.because());
+    }
+}
+
 /// The page. `scenarios` is the folder of the scenario files.
 pub fn page(scenarios: &Path) -> Result<String> {
     let by_row = by_row(scenarios)?;
@@ -64,6 +104,7 @@ pub fn page(scenarios: &Path) -> Result<String> {
     for row in ROWS {
         let _ = writeln!(text, "{}", line(row, by_row.get(row.id)));
     }
+    rules(&mut text);
     text.push_str(TABLE);
     text.push_str(DECISIONS);
     text.push_str(TAIL);

@@ -266,7 +266,11 @@ impl Prober {
         }
         match check.probe {
             Probe::Arp => {
-                if world.arp(&self.vantage, &check.subject, now, rng) {
+                let answered = world.arp(&self.vantage, &check.subject, now, rng);
+                if let Some(cause) = world.arp_cause(&check.subject).filter(|_| answered) {
+                    let other = Outcome::Unreached(cause);
+                    self.land(flight(Stage::ArpDeadline), &[], other, now);
+                } else if answered {
                     self.land(flight(Stage::ArpDeadline), &[], Outcome::Reached, now);
                 } else {
                     later.push((now.after(ARP_DEADLINE), flight(Stage::ArpDeadline)));
@@ -314,7 +318,7 @@ impl Prober {
             Syn::Refused => self.land(flight, &[], Outcome::Unreached(Cause::Refused), now),
             Syn::Silent if now == flight.left => later.push(at(Stage::Repeat, RETRANSMIT)),
             Syn::Silent => later.push(at(Stage::TcpDeadline, TCP_DEADLINE)),
-            Syn::Accepted => match world.up(&target.account) {
+            Syn::Accepted => match world.up(target) {
                 Up::Right => {
                     let reached = Outcome::Reached;
                     self.land(flight, &[(Layer::Tcp, reached)], reached, now);
@@ -326,6 +330,14 @@ impl Prober {
                 Up::WrongTenant => {
                     let wrong = Outcome::Unreached(Cause::WrongTenant);
                     self.land(flight, &[(Layer::Tcp, Outcome::Reached)], wrong, now);
+                }
+                Up::Tls => {
+                    let failed = Outcome::Unreached(Cause::TlsFailed);
+                    self.land(flight, &[(Layer::Tcp, Outcome::Reached)], failed, now);
+                }
+                Up::Name => {
+                    let failed = Outcome::Unreached(Cause::DnsFailed);
+                    self.land(flight, &[(Layer::Tcp, Outcome::Reached)], failed, now);
                 }
                 Up::Silent => {
                     self.note(flight.id, Layer::Tcp, flight.slot, Outcome::Reached);
@@ -440,7 +452,7 @@ impl Prober {
         };
         let shape = |f: &LinkFacts| {
             let addresses: Vec<_> = f.addresses.iter().map(|a| a.address).collect();
-            (f.state, addresses)
+            (f.state, addresses, f.route.clone(), f.filter.clone())
         };
         let changed = self
             .link
@@ -518,9 +530,9 @@ impl Prober {
             }),
             ready: ready.collect(),
             counters: Vec::new(),
-            devices: Vec::new(),
-            witness: None,
-            large: Vec::new(),
+            devices: world.devices(&self.vantage),
+            witness: world.witness(&self.vantage),
+            large: world.large(&self.vantage, now),
         }
     }
 }

@@ -7,6 +7,8 @@ use core::time::Duration;
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
+use pnwatch_core::diagnosis::explain::{About, Explanation};
+use pnwatch_core::diagnosis::rule::InForce;
 use pnwatch_core::fault::{Alert, Blame, Fault, Severity};
 use pnwatch_core::finding::{Change, Finding, Identity};
 use pnwatch_core::gate::Verdict;
@@ -63,6 +65,8 @@ pub struct Who {
     pub vms: u8,
     /// Accounts over all nodes.
     pub accounts: u16,
+    /// Each account has an https gateway besides.
+    pub gateways: bool,
     /// Exporters, each judging for itself.
     pub exporters: usize,
     /// Longest time that a report takes, milliseconds.
@@ -76,6 +80,7 @@ impl Default for Who {
             hosts: 3,
             vms: 1,
             accounts: 2,
+            gateways: false,
             exporters: 1,
             delay_ms: 50,
         }
@@ -198,6 +203,8 @@ pub struct Outcome {
     pub opened_after: Vec<Duration>,
     /// What was not as expected, one line each.
     pub misses: Vec<String>,
+    /// Findings that alert and that the scenario names nowhere.
+    pub false_pages: usize,
 }
 
 impl Scenario {
@@ -271,36 +278,82 @@ impl Scenario {
 
     /// Runs every phase, but at most `most`.
     pub fn run(&self, most: u64) -> Outcome {
+        self.run_under(most, InForce::default())
+    }
+
+    /// As [`Scenario::run`], with the rules in `force`; ends at the first phase with a miss
+    /// where one is taken away.
+    pub fn run_under(&self, most: u64, force: InForce) -> Outcome {
         let mut outcome = Outcome::default();
         for seed in 1..=self.phases.min(most) {
-            self.run_phase(seed, &mut outcome, false);
+            self.run_phase((seed, force), &mut outcome, false);
+            if force != InForce::default() && !outcome.misses.is_empty() {
+                break;
+            }
         }
         outcome
     }
 
-    /// Runs one phase and prints what was told and said.
-    pub fn trace(&self, seed: u64) -> Outcome {
-        let mut outcome = Outcome::default();
-        self.run_phase(seed, &mut outcome, true);
-        outcome
+    /// The loudest finding that it expects.
+    pub fn loudest(&self) -> Option<Severity> {
+        let wanted = self.expect.iter().flat_map(|e| &e.open);
+        wanted.filter_map(|w| w.severity).max()
     }
 
-    fn run_phase(&self, seed: u64, outcome: &mut Outcome, trace: bool) {
-        let shift = Duration::from_millis(Rng::new(seed).between(0, 1000));
-        let steps = self.steps(shift);
-        let first = steps.iter().find(|s| s.value.is_some()).map(|s| s.at);
+    /// Why the first phase judges as it does when, at the last instant at which anything must
+    /// be open, whatever must be open first. A silent scenario is asked of `otherwise`.
+    pub fn explanation(&self, otherwise: &str) -> Result<Explanation> {
+        let seed = 1;
+        let shift = shift(seed);
+        let mut sim = Sim::new(self.setup((seed, InForce::default())), self.steps(shift));
+        let loud = self.expect.iter().filter(|e| !e.open.is_empty());
+        let at = loud.max_by_key(|e| e.at).or(self.expect.last());
+        let at = at.context("a scenario that expects something at an instant")?;
+        sim.run_until(at.at + shift);
+        let wanted = at.open.first();
+        let open = sim.open(0);
+        let found = wanted.and_then(|w| open.iter().find(|f| w.is(f)));
+        let about = match found {
+            Some(f) => About::of(f.identity.blame, &f.identity.subject)
+                .or_else(|| f.account.clone().map(About::Account))
+                .or_else(|| f.node.clone().map(About::Node))
+                .or_else(|| About::read(&f.identity.subject, &sim.world.inventory).ok()),
+            None => About::read(otherwise, &sim.world.inventory).ok(),
+        };
+        let about = about.context("nobody to ask about")?;
+        sim.explain(0, &about)
+            .with_context(|| format!("{about} is not known"))
+    }
+
+    fn setup(&self, (seed, force): (u64, InForce)) -> Setup {
         let who = self.world;
-        let setup = Setup {
+        Setup {
             size: Size {
                 nodes: who.nodes,
                 hosts: who.hosts,
                 vms: who.vms,
                 accounts: who.accounts,
+                gateways: who.gateways,
             },
             exporters: who.exporters,
             delay_ms: (who.delay_ms / 5, who.delay_ms),
             seed,
-        };
+            force,
+        }
+    }
+
+    /// Runs one phase and prints what was told and said.
+    pub fn trace(&self, seed: u64) -> Outcome {
+        let mut outcome = Outcome::default();
+        self.run_phase((seed, InForce::default()), &mut outcome, true);
+        outcome
+    }
+
+    fn run_phase(&self, (seed, force): (u64, InForce), outcome: &mut Outcome, trace: bool) {
+        let shift = shift(seed);
+        let steps = self.steps(shift);
+        let first = steps.iter().find(|s| s.value.is_some()).map(|s| s.at);
+        let setup = self.setup((seed, force));
         let mut sim = Sim::new(setup, steps);
         sim.trace = trace;
         if trace {
@@ -359,8 +412,28 @@ impl Scenario {
             if let (Some(first), Some(opening)) = (first, opening) {
                 outcome.opened_after.push(opening.at.saturating_sub(first));
             }
+            let named = || {
+                self.expect
+                    .iter()
+                    .flat_map(|e| e.open.iter().chain(&e.perhaps))
+            };
+            let opened = said.iter().map(|s| &s.transition);
+            let opened = opened.filter(|t| t.change == Change::Opened);
+            let beyond = opened.filter(|t| {
+                let f = &t.finding;
+                f.alertname.is_some()
+                    && f.severity > Severity::Info
+                    && !named()
+                        .any(|w| w.blame == f.identity.blame && w.subject == f.identity.subject)
+            });
+            outcome.false_pages += beyond.count();
         }
     }
+}
+
+/// By how much one run's faults are later than written.
+fn shift(seed: u64) -> Duration {
+    Duration::from_millis(Rng::new(seed).between(0, 1000))
 }
 
 fn compare(expect: &Expect, open: &[Finding], mut miss: impl FnMut(String)) {

@@ -5,6 +5,8 @@ use core::time::Duration;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use pnwatch_core::board::Applied;
+use pnwatch_core::diagnosis::explain::{About, Explanation};
+use pnwatch_core::diagnosis::rule::InForce;
 use pnwatch_core::engine::{Engine, Settings};
 use pnwatch_core::finding::{Finding, Transition};
 use pnwatch_core::gate::{Answer, Grounds, Query, Selector};
@@ -15,6 +17,7 @@ use pnwatch_core::time::{Now, Tick, Timestamp};
 use pnwatch_core::wire::Report;
 
 use crate::fault::{Break, Target};
+use crate::fed::{self, Fed};
 use crate::prober::{Flight, Later, Prober};
 use crate::rng::Rng;
 use crate::world::{Size, World};
@@ -30,6 +33,8 @@ pub struct Setup {
     pub delay_ms: (u64, u64),
     /// Everything that is left to chance follows from this.
     pub seed: u64,
+    /// The rules that count: all, but where one is taken away to see that it is missed.
+    pub force: InForce,
 }
 
 /// Wall-clock time at tick zero: 2026-09-14T08:00:00Z.
@@ -67,6 +72,7 @@ enum Event {
     Step(usize),
     Due(Target),
     Start(usize),
+    Feed,
 }
 
 /// What one engine said, and when.
@@ -80,6 +86,7 @@ pub struct Said {
 
 struct Judge {
     engine: Engine,
+    fed: Option<Fed>,
     said: Vec<Said>,
     next: Tick,
     /// What the wall clock is off by, seconds.
@@ -106,6 +113,7 @@ pub struct Sim {
     last_delivery: BTreeMap<(usize, usize), Tick>,
     judges: Vec<Judge>,
     steps: Vec<Step>,
+    force: InForce,
 }
 
 impl Sim {
@@ -114,14 +122,19 @@ impl Sim {
         let world = World::new(setup.size);
         let mut rng = Rng::new(setup.seed);
         let count = world.vantages.len();
+        let feeds = steps.iter().any(|s| fed::is_fed(s.what));
         let judge = || {
-            let settings = Settings::default();
+            let settings = Settings {
+                force: setup.force,
+                ..Settings::default()
+            };
             let now = Now {
                 tick: BEGIN,
                 wall: wall(BEGIN, 0),
             };
             Judge {
                 engine: Engine::new(world.inventory.clone(), settings, now),
+                fed: feeds.then(|| Fed::new(&world, now)),
                 said: Vec::new(),
                 next: BEGIN,
                 wall_off: 0,
@@ -144,6 +157,7 @@ impl Sim {
             world,
             trace: false,
             steps,
+            force: setup.force,
         };
         for index in 0..count {
             let after = Duration::from_millis(sim.rng.between(0, 1000));
@@ -154,6 +168,9 @@ impl Sim {
         }
         for index in 0..sim.judges.len() {
             sim.push(BEGIN, Event::Judge(index));
+        }
+        if feeds {
+            sim.push(BEGIN, Event::Feed);
         }
         sim
     }
@@ -197,6 +214,13 @@ impl Sim {
         pnwatch_core::gate::judge(&query, &Grounds::of(&view))
     }
 
+    /// Why one engine judges `about` as it does now.
+    pub fn explain(&self, judge: usize, about: &About) -> Option<Explanation> {
+        self.judges[judge]
+            .engine
+            .explain(about, self.judge_now(judge))
+    }
+
     /// What one engine said.
     pub fn said(&self, judge: usize) -> &[Said] {
         &self.judges[judge].said
@@ -223,6 +247,7 @@ impl Sim {
     fn take(&mut self, event: Event) {
         match event {
             Event::Start(index) => self.start(index),
+            Event::Feed => self.feed(),
             Event::Wake(index, epoch) if self.epochs[index] == epoch => self.wake(index),
             Event::Look(index, epoch, flight) if self.epochs[index] == epoch => {
                 self.look(index, flight);
@@ -381,6 +406,24 @@ impl Sim {
         self.judge(judge);
     }
 
+    /// The other judges look again.
+    fn feed(&mut self) {
+        for judge in 0..self.judges.len() {
+            let now = self.judge_now(judge);
+            let of = &mut self.judges[judge];
+            let Some(fed) = &mut of.fed else { continue };
+            let view = of.engine.view(now);
+            of.engine
+                .set_external("kubernetes", fed.objects(&self.world, now));
+            of.engine
+                .set_external("bandwidth", Fed::bandwidth(&view, now));
+            of.engine
+                .set_external("traffic", fed.traffic(&self.world, &view, now));
+            self.judge(judge);
+        }
+        self.push(self.now.after(fed::EVERY), Event::Feed);
+    }
+
     fn judge(&mut self, judge: usize) {
         let now = self.judge_now(judge);
         let at = self.elapsed();
@@ -437,7 +480,11 @@ impl Sim {
                     let open = self.open(judge);
                     let now = self.judge_now(judge);
                     let inventory = self.world.inventory.clone();
-                    let mut engine = Engine::new(inventory, Settings::default(), now);
+                    let settings = Settings {
+                        force: self.force,
+                        ..Settings::default()
+                    };
+                    let mut engine = Engine::new(inventory, settings, now);
                     engine.restore(open);
                     self.judges[judge].engine = engine;
                 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use pnwatch_core::diagnosis::rule::InForce;
 use pnwatch_core::fault::Severity;
 use pnwatch_core::finding::Change;
 
@@ -61,12 +62,14 @@ impl Timeline {
             hosts: rng.between(2, 5) as u8,
             vms: rng.between(0, 2) as u8,
             accounts: rng.between(1, 7) as u16,
+            gateways: false,
         };
         let setup = Setup {
             size,
             exporters: 1,
             delay_ms: (5, *rng.pick(&[20, 60, 150])),
             seed,
+            force: InForce::default(),
         };
         let world = World::new(size);
         let first = draw_fault(&mut rng, &world, Duration::from_secs(8));
@@ -78,12 +81,12 @@ impl Timeline {
                 faults.push(second);
             }
         }
-        let last = faults.iter().map(|f| f.until).max().unwrap_or_default();
+        let last = faults.iter().map(|f| f.until + oracle::closes(f.row)).max();
         Self {
             seed,
             setup,
             faults,
-            lasts: last + Duration::from_secs(22),
+            lasts: last.unwrap_or_default(),
         }
     }
 
@@ -156,7 +159,10 @@ impl Timeline {
                 || s.transition.change != Change::Opened
                 || wanted.iter().any(|w| w.allows(finding))
                 || finding.severity == Severity::Info;
-            if !expected {
+            let too_loud = finding.severity == Severity::Critical
+                && wanted.iter().any(|w| w.is(finding))
+                && !wanted.iter().any(|w| w.is(finding) && w.pages);
+            if !expected || too_loud {
                 score.beyond.push(format!(
                     "{:.2}s {} {} {} ({})",
                     s.at.as_secs_f64(),
@@ -306,8 +312,17 @@ impl Tally {
     }
 }
 
+/// How many of the 500 timelines from seed 1 end otherwise than they should, and are understood
+/// (docs/recorded-runs.md).
+pub const KNOWN_MISSES: usize = 0;
+
 /// Runs `count` timelines from `seed` on, on every processor.
 pub fn run_many(seed: u64, count: u64) -> Tally {
+    run_under(seed, count, InForce::default())
+}
+
+/// As [`run_many`], with the rules in `force`.
+pub fn run_under(seed: u64, count: u64, force: InForce) -> Tally {
     let next = AtomicU64::new(0);
     let all = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -318,7 +333,8 @@ pub fn run_many(seed: u64, count: u64) -> Tally {
                     if number >= count {
                         return;
                     }
-                    let timeline = Timeline::draw(seed + number);
+                    let mut timeline = Timeline::draw(seed + number);
+                    timeline.setup.force = force;
                     let score = timeline.run(false);
                     let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
                     all.push((timeline, score));

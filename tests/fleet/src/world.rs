@@ -4,12 +4,17 @@ use core::net::Ipv4Addr;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 
+use pnwatch_core::bandwidth::Plateau;
+use pnwatch_core::filter::FilterFacts;
 use pnwatch_core::inventory::{AccountTarget, ExpectedVantage, Inventory, NodeTarget};
 use pnwatch_core::link::{DeviceState, HeldAddress, LinkFacts, Mac, RouteFact};
 use pnwatch_core::name::{Account, Cluster, Host, Instance, Node, Slot, Vantage};
+use pnwatch_core::outcome::{Cause, Outcome};
 use pnwatch_core::subject::{Subject, TargetKind};
 use pnwatch_core::targets::Targets;
 use pnwatch_core::time::Tick;
+use pnwatch_core::wire::DeviceReport;
+use pnwatch_core::witness::{DhcpCount, LargeRead, WitnessReport};
 
 use crate::fault::{Break, Target};
 use crate::rng::Rng;
@@ -25,7 +30,12 @@ pub struct Size {
     pub vms: u8,
     /// Accounts, dealt out over the nodes in turn.
     pub accounts: u16,
+    /// Each account has an https gateway besides.
+    pub gateways: bool,
 }
+
+/// Two reads of many segments in a row, much faster than real ones.
+const TWICE: Duration = Duration::from_secs(2);
 
 /// What comes back on a SYN.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +59,10 @@ pub enum Up {
     Error,
     /// Another tenant.
     WrongTenant,
+    /// The name does not lead there.
+    Name,
+    /// TLS fails.
+    Tls,
 }
 
 /// Why a vantage cannot send at all.
@@ -76,6 +90,8 @@ pub struct World {
     expiry: BTreeMap<Target, Tick>,
     /// When a lease that was stuck was renewed again; the others are from the beginning.
     renewed: BTreeMap<Target, Tick>,
+    /// Since when large packets are lost there.
+    stalling: BTreeMap<Target, Tick>,
 }
 
 #[expect(
@@ -151,6 +167,14 @@ impl World {
                 excuse: None,
                 metrics: None,
             };
+            if size.gateways {
+                let gateway = AccountTarget {
+                    kind: TargetKind::Gateway,
+                    port: 443,
+                    ..target.clone()
+                };
+                inventory.targets.insert(gateway.subject(), gateway);
+            }
             inventory.targets.insert(target.subject(), target);
         }
         Self {
@@ -159,6 +183,7 @@ impl World {
             broken: BTreeMap::new(),
             expiry: BTreeMap::new(),
             renewed: BTreeMap::new(),
+            stalling: BTreeMap::new(),
         }
     }
 
@@ -171,6 +196,9 @@ impl World {
         now: Tick,
     ) -> Option<Tick> {
         self.broken.insert((target.clone(), what), value);
+        if what == Break::LargeLost {
+            self.stalling.insert(target.clone(), now);
+        }
         if what == Break::LeaseStuck {
             let expiry = now.after(Duration::from_secs(value));
             self.expiry.insert(target.clone(), expiry);
@@ -316,6 +344,16 @@ impl World {
         let vm = matches!(from, Vantage::Vm(..));
         let silent = (vm && (of_host(Break::VmNatGone) || of_host(Break::VmNetworkDead)))
             || of_host(Break::PortsFiltered)
+            || of_host(Break::StatesFull)
+            || of_host(Break::RouteWrong)
+            || vm
+                && self
+                    .machine_value(from, Break::FilterStale)
+                    .is_some_and(|v| v > 0)
+            || self.machine_is(&node, Break::RouteWrong)
+            || self.machine_is(&node, Break::StatesFull)
+            || target.kind == TargetKind::Gateway
+                && self.account_is(account, Break::GatewayFiltered)
             || self.machine_is(&node, Break::PortsNotServed)
             || matches!(from, Vantage::Node(_)) && self.machine_is(from, Break::PolicyDropsNode)
             || self.account_is(account, Break::PortDropped);
@@ -331,8 +369,14 @@ impl World {
     }
 
     /// What comes back on `GET /up`.
-    pub fn up(&self, account: &Account) -> Up {
-        if self.account_is(account, Break::PodHung) {
+    pub fn up(&self, target: &AccountTarget) -> Up {
+        let account = &target.account;
+        let gateway = target.kind == TargetKind::Gateway;
+        if gateway && self.account_is(account, Break::GatewayName) {
+            Up::Name
+        } else if gateway && self.account_is(account, Break::GatewayTls) {
+            Up::Tls
+        } else if self.account_is(account, Break::PodHung) {
             Up::Silent
         } else if self.account_is(account, Break::PodErrors) {
             Up::Error
@@ -392,10 +436,11 @@ impl World {
                 renewed_ago_s: renewed_ago,
             }]
         };
+        let strays = self.is(&target, Break::RouteWrong);
         let route = (!addresses.is_empty()).then(|| RouteFact {
             to: address(0, 254),
-            device: Some(device.into()),
-            via_gateway: false,
+            device: Some(if strays { "eth0" } else { device }.into()),
+            via_gateway: strays,
         });
         let [.., third, last] = own.octets();
         Some(LinkFacts {
@@ -404,8 +449,119 @@ impl World {
             mac: Some(Mac([2, 0, 0, 0, third, last])),
             addresses,
             route,
-            filter: None,
+            filter: self.filter(vantage),
         })
+    }
+
+    /// What a machine's packet filter looks like.
+    fn filter(&self, vantage: &Vantage) -> Option<FilterFacts> {
+        let full = self.machine_is(vantage, Break::StatesFull);
+        if matches!(vantage, Vantage::Node(_)) && !full {
+            return None;
+        }
+        let limit = 10_000;
+        Some(FilterFacts {
+            admits_vms: Some(true),
+            nat_rule: Some(!self.machine_is(vantage, Break::VmNatGone)),
+            duplicate: self.machine_is(vantage, Break::FilterStale),
+            load_failed: self.machine_is(vantage, Break::FilterStale),
+            states: Some(if full { limit } else { limit / 50 }),
+            states_limit: Some(limit),
+            ..FilterFacts::default()
+        })
+    }
+
+    /// What answers an ARP request of `from` in the place of the owner.
+    pub fn arp_cause(&self, subject: &Subject) -> Option<Cause> {
+        let Subject::Node(node) = subject else {
+            return None;
+        };
+        let node = Vantage::Node(node.clone());
+        if self.machine_is(&node, Break::AddressConflict) {
+            Some(Cause::AddressConflict)
+        } else if self.machine_is(&node, Break::AnsweredByOther) {
+            Some(Cause::AnsweredByOther)
+        } else {
+            None
+        }
+    }
+
+    /// Whether anything of an account, a machine or the network is broken in that way.
+    pub fn fed(&self, target: &Target, what: Break) -> Option<u64> {
+        self.value(what, |t| t == target)
+    }
+
+    /// What a machine's own packet socket saw.
+    pub fn witness(&self, vantage: &Vantage) -> Option<WitnessReport> {
+        let stuck = self.machine_is(vantage, Break::LeaseStuck);
+        (stuck && !matches!(vantage, Vantage::Vm(..))).then(|| WitnessReport {
+            window_us: 10_000_000,
+            dhcp: DhcpCount {
+                unanswered: 3,
+                waiting_us: Some(9_000_000),
+                answer_age_us: None,
+            },
+            ..WitnessReport::default()
+        })
+    }
+
+    /// What reads of many segments end in.
+    pub fn large(&self, vantage: &Vantage, now: Tick) -> Vec<LargeRead> {
+        let Vantage::Host(_) = vantage else {
+            return Vec::new();
+        };
+        let read = |(subject, target): (&Subject, &AccountTarget)| {
+            let node = Vantage::Node(target.node.clone());
+            let passes = self.on_pn(vantage, now) && self.on_pn(&node, now);
+            let ends = [
+                Target::Machine(node.clone()),
+                Target::Machine(vantage.clone()),
+                Target::Account(target.account.clone()),
+            ];
+            let lost = ends
+                .into_iter()
+                .filter(|end| self.is(end, Break::LargeLost));
+            let since = lost.filter_map(|end| self.stalling.get(&end)).min();
+            // Whoever stalls twice stalls later than everybody has stalled once.
+            let misses = since.map_or(0, |s| if now.since(*s) < TWICE { 1 } else { 2 });
+            let lost = misses > 0;
+            passes.then(|| LargeRead {
+                subject: subject.clone(),
+                outcome: if lost {
+                    Outcome::Unreached(Cause::TransferStalled)
+                } else {
+                    Outcome::Reached
+                },
+                bytes: if lost { 1_400 } else { 60_000 },
+                misses,
+                age_us: 0,
+            })
+        };
+        self.inventory.targets.iter().filter_map(read).collect()
+    }
+
+    /// What a node's link carries.
+    pub fn devices(&self, vantage: &Vantage) -> Vec<DeviceReport> {
+        if !matches!(vantage, Vantage::Node(_)) {
+            return Vec::new();
+        }
+        let clamp = self.machine_value(vantage, Break::Clamped);
+        vec![DeviceReport {
+            device: "pn0".into(),
+            plane: "pn".into(),
+            receive_bytes: 0,
+            transmit_bytes: 0,
+            receive_drops: 0,
+            transmit_drops: 0,
+            speed_bps: None,
+            peaks: Vec::new(),
+            transmit_plateau: clamp.map(|level| Plateau {
+                level: level * 125_000,
+                burst: 625_000_000,
+                held_ms: 20_000,
+            }),
+            receive_plateau: None,
+        }]
     }
 
     fn lease(&self, target: &Target, now: Tick) -> (Option<u64>, Option<u64>) {

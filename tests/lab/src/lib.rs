@@ -24,6 +24,7 @@ pub mod judge;
 pub mod kernel;
 pub mod lab;
 pub mod load;
+pub mod matrix;
 pub mod monitoring;
 pub mod net;
 pub mod network;

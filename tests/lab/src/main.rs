@@ -9,9 +9,10 @@ use clap::{Args, Parser, Subcommand};
 use pnwatch_lab::daemons::Setup;
 use pnwatch_lab::drills::{DRILLS, Drill, drill, perform};
 use pnwatch_lab::expect::cluster::ROWS as CLUSTER_ROWS;
-use pnwatch_lab::expect::{EXTRA, ROWS, Row, all, row};
+use pnwatch_lab::expect::{self, EXTRA, ROWS, Row, all, row};
 use pnwatch_lab::judge::Outcome;
 use pnwatch_lab::lab::{self, Lab, LabOptions};
+use pnwatch_lab::matrix::{self, Line, Summary};
 use pnwatch_lab::pages::{STORIES, Story, story};
 use pnwatch_lab::run::{RunOptions, run};
 use pnwatch_lab::soak::{Report, soak};
@@ -39,6 +40,8 @@ enum Command {
     Gate(GateRun),
     /// Tell stories of pages: who is told, how often, and who is not
     Pages(PagesRun),
+    /// Make every row of docs/faults.md, really or through the wire
+    Matrix(Matrix),
     /// End a lab, or remove what a killed one left behind
     Down {
         /// The lab's directory; needed only if there are several
@@ -183,6 +186,25 @@ struct Soak {
 
 /// How long a scenario that must stay silent lasts.
 const QUIET_FOR: Duration = Duration::from_secs(30);
+#[derive(Debug, Args)]
+struct Matrix {
+    /// Only these rows, by id
+    rows: Vec<String>,
+    #[command(flatten)]
+    common: Common,
+    /// Print JSON lines, then the last line
+    #[arg(long)]
+    json: bool,
+    /// How long a row that must stay silent lasts
+    #[arg(long = "for", default_value = "20s", value_parser = humantime::parse_duration)]
+    quiet_for: Duration,
+    /// Feed every row, also those that the lab could make: needs no privilege
+    #[arg(long)]
+    recorded: bool,
+    /// The folder of the scenario files
+    #[arg(long, default_value = "tests/scenarios")]
+    scenarios: PathBuf,
+}
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -242,6 +264,7 @@ fn execute(command: Command) -> Result<bool> {
             let result = ask_gate(&options, &dir);
             finish(&options.common, dir, result)
         }
+        Command::Matrix(options) => run_matrix(&options),
     }
 }
 
@@ -550,6 +573,61 @@ fn sockets_all(args: &SocketsArgs) -> Result<bool> {
     println!("share a tuple: {:?}", report.confused);
     println!("5 % of a CPU: {}", serde_json::to_string(&report.starved)?);
     Ok(fine)
+}
+
+fn run_matrix(options: &Matrix) -> Result<bool> {
+    let mut entries = matrix::entries(&options.rows)?;
+    if options.recorded {
+        for entry in &mut entries {
+            entry.real = None;
+        }
+    }
+    end_on_signals()?;
+    let mut lines: Vec<Line> = Vec::new();
+    let mut tell = |line: Line| -> Result<()> {
+        let said = serde_json::to_string(&line)?;
+        if options.json || !line.as_expected {
+            println!("{said}");
+        }
+        if !options.json {
+            let verdict = if line.as_expected {
+                "as expected"
+            } else {
+                "WRONG"
+            };
+            println!(
+                "{:5} {:8} {verdict} ({})",
+                line.fault, line.evidence, line.made_by
+            );
+        }
+        lines.push(line);
+        Ok(())
+    };
+    for entry in entries.iter().filter(|entry| entry.real.is_none()) {
+        tell(matrix::feed(entry.row, &options.scenarios)?)?;
+    }
+    if entries.iter().any(|entry| entry.real.is_some()) {
+        let dir = Dir::open(&options.common)?;
+        let mut lab = build(&options.common, &dir, true, 1)?;
+        let run_options = RunOptions {
+            quiet_for: options.quiet_for,
+            fresh: true,
+            cluster: false,
+        };
+        // Once there is a cluster, all that follow read it.
+        entries.sort_by_key(|entry| entry.real.is_some_and(expect::Row::needs_cluster));
+        for entry in &entries {
+            if let Some(real) = entry.real {
+                tell(Line::from((entry.row, run(&mut lab, real, run_options)?)))?;
+            }
+        }
+        drop(lab);
+        if options.common.keep {
+            dir.keep();
+        }
+    }
+    println!("{}", Summary(&lines));
+    Ok(Summary(&lines).is_fine())
 }
 
 fn rows(names: &[String]) -> Result<Vec<&'static Row>> {

@@ -330,6 +330,7 @@ fn start_writer(lab: &mut Lab) -> Result<()> {
     for replica in 0..daemons.replicas() {
         if !lab.processes.has(&exporter_name(replica)) {
             daemons.start_exporter(&mut lab.processes, replica)?;
+            daemons.wait_exporter(&mut lab.processes, replica)?;
         }
     }
     daemons.wait_settled(&mut lab.processes)

@@ -200,12 +200,14 @@ impl Findings {
         changes
     }
 
-    /// A milder diagnosis of another alert does not take an open finding over: a node that is
-    /// back with an overdue lease recovers first, and then warns of its lease.
+    /// A milder diagnosis does not take an open finding over: a node that is back with an overdue
+    /// lease recovers first, and then warns of its lease; a host whose rules nobody misses any more
+    /// stops paging first, and then warns. Severity is a label: lowered in place, one repair would
+    /// be told twice. Only the blunt name of an outage gives way to a sharp one, however mild.
     fn is_lesser(&self, identity: &Identity, seen: &Diagnosis) -> bool {
         self.open.get(identity).is_some_and(|open| {
-            seen.severity < open.finding.severity
-                && seen.fault.alert(identity.blame) != open.finding.alertname
+            let other = seen.fault.alert(identity.blame) != open.finding.alertname;
+            seen.severity < open.finding.severity && (other || !is_blunt(open.finding.fault))
         })
     }
 

@@ -118,6 +118,41 @@ fn a_lease_that_runs_out_goes_on_as_the_outage() {
 }
 
 #[test]
+fn a_page_is_not_taken_back_in_place_while_its_fault_heals() {
+    for fault in [Fault::FilterStale, Fault::VmNetworkDead] {
+        let mut all = findings();
+        let filter = || {
+            vec![seen(
+                Fault::FilterStale,
+                Severity::Warning,
+                Confidence::High,
+                0,
+            )]
+        };
+        feed(
+            &mut all,
+            0,
+            vec![critical(fault, Confidence::High, 0)],
+            Standing::Clear,
+        );
+        // Nobody misses the rules any more, and whoever reads them has not looked again.
+        assert_eq!(feed(&mut all, 1000, filter(), Standing::Clear), []);
+        assert!(all.is_clearing());
+        let open = all.open().next().unwrap();
+        assert_eq!((open.fault, open.severity), (fault, Severity::Critical));
+        assert_eq!(
+            feed(&mut all, 6000, Vec::new(), Standing::Clear),
+            [(Change::Closed, fault)]
+        );
+        // Were they still missing then, that would be a warning of its own.
+        assert_eq!(
+            feed(&mut all, 7000, filter(), Standing::Clear),
+            [(Change::Opened, Fault::FilterStale)]
+        );
+    }
+}
+
+#[test]
 fn a_drain_without_end_pages_in_place() {
     let mut all = findings();
     let drain = seen(Fault::Draining, Severity::Info, Confidence::High, 0);

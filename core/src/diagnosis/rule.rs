@@ -96,6 +96,20 @@ pub fn named<S>(rules: &'static [Rule<S>], signs: &S) -> Option<Named> {
     decide(rules, signs, InForce::default()).and_then(|rule| rule.names)
 }
 
+/// Signs, in words, under which `rules` name something else once `rule` is taken away; `None` =
+/// it is not of these rules, or the others say the same without it, everywhere.
+pub fn missed_under<S: Signs>(rules: &'static [Rule<S>], rule: &str) -> Option<String> {
+    let rule = rules.iter().find(|one| one.id == rule)?;
+    let without = InForce::without(rule.id);
+    let names = |signs: &S, force| decide(rules, signs, force).and_then(|rule| rule.names);
+    let found = S::every()
+        .into_iter()
+        .find(|signs| names(signs, without) != names(signs, InForce::default()))?;
+    let words = found.words().into_iter();
+    let words: Vec<String> = words.map(|(sign, word)| format!("{sign} {word}")).collect();
+    Some(words.join(", "))
+}
+
 /// The words of the values that `fits`, of the type of the sign that `of` reads.
 pub fn wanted<S, T: Sign>(_of: fn(&S) -> T, fits: fn(T) -> bool) -> String {
     let words: Vec<&str> = T::VALUES

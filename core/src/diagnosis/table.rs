@@ -4,7 +4,7 @@
 //! are asked. `None` = these signs name no fault of this blame (it is fine, or another row's
 //! business). docs/faults.md prints all of it.
 
-use super::rule::{Rule, Signs, sign_words};
+use super::rule::{self, Rule, Signs, sign_words};
 use super::symptom::{LinkSign, Reach, Witnesses};
 use crate::fault::{Confidence, Fault, Severity};
 use crate::outcome::labels;
@@ -232,6 +232,22 @@ pub fn tables() -> Vec<(&'static str, Vec<Line>)> {
         ("one lease", lines(LEASE)),
         ("what is reached badly", lines(QUALITY)),
     ]
+}
+
+/// Signs, in words, under which the table of `rule` names something else without it: there its
+/// text (`table.golden.txt`) changes.
+pub fn missed_under(rule: &str) -> Option<String> {
+    rule::missed_under(MONITOR, rule)
+        .or_else(|| rule::missed_under(HOST, rule))
+        .or_else(|| rule::missed_under(NETWORK, rule))
+        .or_else(|| rule::missed_under(NODE, rule))
+        .or_else(|| rule::missed_under(FILTER, rule))
+        .or_else(|| rule::missed_under(VMS, rule))
+        .or_else(|| rule::missed_under(ACCOUNT, rule))
+        .or_else(|| rule::missed_under(SILENT, rule))
+        .or_else(|| rule::missed_under(SERVER, rule))
+        .or_else(|| rule::missed_under(LEASE, rule))
+        .or_else(|| rule::missed_under(QUALITY, rule))
 }
 
 #[cfg(test)]

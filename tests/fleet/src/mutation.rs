@@ -1,8 +1,9 @@
 //! Every rule is taken away in turn: a test must notice.
 //!
 //! A rule is a row of a decision table, something that is held back, or a fault that another
-//! judge feeds. It is missed if a scenario file then ends otherwise than written, or if the
-//! random timelines of the tests do.
+//! judge feeds. It is missed if a scenario file then ends otherwise than written, if the
+//! random timelines of the tests do, or, of a row for signs that these never meet, if the
+//! table's committed text changes (`table.golden.txt` in core).
 
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -107,6 +108,10 @@ fn missed_by(scenarios: &[(String, Scenario)], rule: &'static str) -> Option<Str
         }
     }
     let tally = timeline::run_under(1, TIMELINES, force);
-    let first = tally.lines.first()?;
-    (tally.lines.len() > timeline::KNOWN_MISSES).then(|| format!("the timelines ({first})"))
+    match tally.lines.first() {
+        Some(first) if tally.lines.len() > timeline::KNOWN_MISSES => {
+            Some(format!("the timelines ({first})"))
+        }
+        _ => table::missed_under(rule).map(|signs| format!("the table's text ({signs})")),
+    }
 }

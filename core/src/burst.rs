@@ -10,6 +10,7 @@
 
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::outcome::Outcome;
 use crate::schedule::{CheckId, Probe};
@@ -67,7 +68,7 @@ pub struct Change {
 
 #[derive(Debug)]
 struct Member {
-    group: String,
+    group: Arc<str>,
     probe: Probe,
     mode: Mode,
     /// Start of the miss that the mode comes from: only a later success ends it.
@@ -83,7 +84,7 @@ pub struct Bursts {
     settings: Settings,
     members: BTreeMap<CheckId, Member>,
     /// Checks by group: a node, or a neighbour on its own.
-    groups: BTreeMap<String, Vec<CheckId>>,
+    groups: BTreeMap<Arc<str>, Vec<CheckId>>,
     /// Who is in a burst, by its end.
     open: BTreeSet<(Tick, CheckId)>,
 }
@@ -100,11 +101,12 @@ impl Bursts {
     }
 
     /// Replaces the checks: number, group, probe. What stays keeps its mode.
-    pub fn set(&mut self, checks: impl IntoIterator<Item = (CheckId, String, Probe)>) {
+    pub fn set(&mut self, checks: impl IntoIterator<Item = (CheckId, Arc<str>, Probe)>) {
         let mut old = core::mem::take(&mut self.members);
         self.groups.clear();
         self.open.clear();
-        for (id, group, probe) in checks {
+        // Built at once, the tree has no half-empty nodes.
+        let members = checks.into_iter().map(|(id, group, probe)| {
             self.groups.entry(group.clone()).or_default().push(id);
             let kept = old.remove(&id).filter(|m| m.probe == probe);
             let asked = kept.as_ref().and_then(|m| m.asked);
@@ -123,8 +125,9 @@ impl Bursts {
                 until,
                 asked,
             };
-            self.members.insert(id, member);
-        }
+            (id, member)
+        });
+        self.members = members.collect();
     }
 
     /// Takes one outcome in; `start` is when its check started. Pushes what changes pace.

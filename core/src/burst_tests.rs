@@ -8,15 +8,15 @@ const MISS: Outcome = Outcome::Unreached(Cause::SynUnanswered);
 /// Node `n` with ARP 0 and targets 1 to 4; neighbour with ARP 5; control 6; ready 7 of `n`.
 fn bursts() -> Bursts {
     let mut bursts = Bursts::new(Settings::default());
-    let connect = (1..5).map(|i| (CheckId(i), "node:n".to_owned(), Probe::Connect));
+    let connect = (1..5).map(|i| (CheckId(i), "node:n".into(), Probe::Connect));
     bursts.set(
-        [(CheckId(0), "node:n".to_owned(), Probe::Arp)]
+        [(CheckId(0), "node:n".into(), Probe::Arp)]
             .into_iter()
             .chain(connect)
             .chain([
-                (CheckId(5), "neighbour".to_owned(), Probe::Arp),
-                (CheckId(6), "control".to_owned(), Probe::Control),
-                (CheckId(7), "node:n".to_owned(), Probe::Ready),
+                (CheckId(5), "neighbour".into(), Probe::Arp),
+                (CheckId(6), "control".into(), Probe::Control),
+                (CheckId(7), "node:n".into(), Probe::Ready),
             ]),
     );
     bursts

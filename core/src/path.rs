@@ -3,9 +3,11 @@
 //! `Down` = no success for at least [`Limits::confirm`] from first to last miss. Half-second
 //! blips and single losses never get there. Results count by the time their check *started*.
 
-use core::time::Duration;
-use std::collections::VecDeque;
+mod recent;
 
+use core::time::Duration;
+
+use self::recent::Recent;
 use crate::failure::Failures;
 use crate::outcome::{Cause, Outcome, labels};
 use crate::time::Tick;
@@ -81,9 +83,6 @@ impl Default for Limits {
 
 /// Measured checks over which loss is counted.
 pub const WINDOW: u32 = 64;
-/// Results that are kept one by one, so that a late one still takes its place: at the fastest
-/// pace of a burst (10 a second) more than three times the longest deadline.
-const REMEMBERED: usize = 48;
 
 /// One check's result: when it started, and what it saw.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -97,8 +96,8 @@ pub struct Observation {
 /// The state of one path.
 #[derive(Debug, Clone, Default)]
 pub struct PathState {
-    /// The newest measured results, sorted by start; a miss is `false`.
-    recent: VecDeque<(Tick, bool)>,
+    /// The newest measured results, sorted by start.
+    recent: Recent,
     /// What came before them, folded.
     before: Silence,
     /// All of it, folded: what verdicts are read from.
@@ -197,24 +196,19 @@ impl PathState {
             // Too late to change what later results have said.
             return;
         }
-        let at = self
-            .recent
-            .partition_point(|(start, _)| *start <= seen.start);
-        if at == self.recent.len() && at < REMEMBERED {
-            // In order: one step more.
-            self.recent.push_back((seen.start, reached));
+        let place = self.recent.place(seen.start);
+        let in_order = place == self.recent.len();
+        if let Some((start, reached)) = self.recent.insert(place, seen.start, reached) {
+            self.before.step(start, reached, limits);
+        }
+        if in_order {
+            // One step more: what was folded before is folded all the same.
             self.silence.step(seen.start, reached, limits);
             return;
         }
-        self.recent.insert(at, (seen.start, reached));
-        if self.recent.len() > REMEMBERED
-            && let Some((start, reached)) = self.recent.pop_front()
-        {
-            self.before.step(start, reached, limits);
-        }
         self.silence = self.before;
-        for (start, reached) in &self.recent {
-            self.silence.step(*start, *reached, limits);
+        for (start, reached) in self.recent.iter() {
+            self.silence.step(start, reached, limits);
         }
     }
 

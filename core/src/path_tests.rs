@@ -1,5 +1,6 @@
 use proptest::prelude::*;
 
+use super::recent::REMEMBERED;
 use super::*;
 use crate::outcome::{Blind, Cause};
 

@@ -156,11 +156,12 @@ impl Schedule {
 
     /// Replaces the checks. What stays keeps its next slot and what is under way.
     pub fn set(&mut self, planned: impl IntoIterator<Item = Planned>, now: Tick) {
-        let mut old = core::mem::take(&mut self.entries);
-        self.queue.clear();
-        for plan in planned {
+        let (vantage, mut old) = (&self.vantage, core::mem::take(&mut self.entries));
+        let mut queue = core::mem::take(&mut self.queue).into_vec();
+        queue.clear();
+        let set = planned.into_iter().map(|plan| {
             let normal = plan.every.max(SHORTEST);
-            let phase = phase(&self.vantage, &plan.subject, plan.probe, normal);
+            let phase = phase(vantage, &plan.subject, plan.probe, normal);
             let entry = match old.remove(&plan.id) {
                 Some(kept) if kept.normal == normal => Entry {
                     overlap: plan.overlap,
@@ -179,9 +180,12 @@ impl Schedule {
                     entry
                 }
             };
-            self.queue.push(Reverse((entry.next, plan.id)));
-            self.entries.insert(plan.id, entry);
-        }
+            queue.push(Reverse((entry.next, plan.id)));
+            (plan.id, entry)
+        });
+        // Built at once, the tree has no half-empty nodes.
+        self.entries = set.collect();
+        self.queue = queue.into();
     }
 
     /// Hands out every slot up to `now` into `batch` (which is cleared first).

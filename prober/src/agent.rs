@@ -75,6 +75,16 @@ pub struct Agent<E> {
     news: mpsc::Receiver<News>,
 }
 
+/// See [`Agent::plans`].
+fn followed<'a>(exporters: &'a [Exporter], fallback: Option<&'a Plan>) -> Vec<&'a Plan> {
+    let live: Vec<&Plan> = exporters.iter().filter_map(|e| e.plan.as_ref()).collect();
+    if live.is_empty() {
+        fallback.into_iter().collect()
+    } else {
+        live
+    }
+}
+
 /// The first instant of the grid at or after `at`.
 fn on_grid(at: Tick) -> Tick {
     let tick = TICK.as_nanos() as u64;
@@ -197,7 +207,14 @@ impl<E: Engine> Agent<E> {
 
     /// The targets of the plan, as they change.
     pub fn watch_targets(&self) -> watch::Receiver<Arc<Vec<AccountTarget>>> {
-        self.targets.subscribe()
+        let watched = self.targets.subscribe();
+        // Kept for whoever watches alone.
+        let targets = self
+            .plans()
+            .first()
+            .map_or_else(Vec::new, |p| p.targets.clone());
+        self.targets.send_replace(Arc::new(targets));
+        watched
     }
 
     fn wait(&self) -> Duration {
@@ -329,24 +346,16 @@ impl<E: Engine> Agent<E> {
 
     /// The plans to follow: those of the exporters, or the fallback while none has one.
     fn plans(&self) -> Vec<&Plan> {
-        let live: Vec<&Plan> = self
-            .exporters
-            .iter()
-            .filter_map(|e| e.plan.as_ref())
-            .collect();
-        if live.is_empty() {
-            self.fallback.iter().collect()
-        } else {
-            live
-        }
+        followed(&self.exporters, self.fallback.as_ref())
     }
 
     fn replan(&mut self) {
-        let live: Vec<Plan> = self.plans().into_iter().cloned().collect();
-        let plans: Vec<&Plan> = live.iter().collect();
+        let plans = followed(&self.exporters, self.fallback.as_ref());
         self.rounds.set_plans(&plans, self.clock.now().tick);
-        let targets = plans.first().map_or_else(Vec::new, |p| p.targets.clone());
-        self.targets.send_replace(Arc::new(targets));
+        if self.targets.receiver_count() > 0 {
+            let targets = plans.first().map_or_else(Vec::new, |p| p.targets.clone());
+            self.targets.send_replace(Arc::new(targets));
+        }
         self.retarget(plans.first().copied());
     }
 
@@ -385,8 +394,7 @@ impl<E: Engine> Agent<E> {
         }
         self.rounds.set_leg(&leg);
         self.leg = Some(leg);
-        let first = self.plans().first().map(|plan| (*plan).clone());
-        self.retarget(first.as_ref());
+        self.retarget(self.plans().first().copied());
     }
 
     fn flush(&mut self, now: Now) {

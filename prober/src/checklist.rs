@@ -10,13 +10,13 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pnwatch_core::name::Vantage;
+use pnwatch_core::name::{Node, Vantage};
 use pnwatch_core::outcome::Layer;
 use pnwatch_core::plan::{Pace, Plan};
 use pnwatch_core::schedule::{CheckId, Probe};
 use pnwatch_core::subject::{Subject, TargetKind};
 
-use crate::engine::Ask;
+use crate::engine::{Ask, request};
 
 /// From read to read of many segments, and after one that failed.
 const LARGE_EVERY: Duration = Duration::from_mins(1);
@@ -53,7 +53,7 @@ impl Checklist {
     pub fn rebuild(&mut self, plans: &[&Plan], control: &[SocketAddr], agent: &str) {
         let mut wanted: BTreeMap<(Subject, Probe), Check> = BTreeMap::new();
         for plan in plans {
-            for check in of_plan(plan, agent) {
+            for check in of_plan(plan, agent.into()) {
                 let key = ((*check.subject).clone(), check.probe);
                 wanted.entry(key).or_insert(check);
             }
@@ -73,6 +73,9 @@ impl Checklist {
         }
         let mut old = core::mem::take(&mut self.checks);
         let old_keys = core::mem::take(&mut self.by_key);
+        // Built at once, the trees have no half-empty nodes.
+        let mut keys = Vec::with_capacity(wanted.len());
+        let mut checks = Vec::with_capacity(wanted.len());
         for (key, check) in wanted {
             let kept = old_keys
                 .get(&key)
@@ -86,9 +89,11 @@ impl Checklist {
                 self.next += 1;
                 (CheckId(self.next), check)
             });
-            self.by_key.insert(key, id);
-            self.checks.insert(id, check);
+            keys.push((key, id));
+            checks.push((id, check));
         }
+        self.by_key = keys.into_iter().collect();
+        self.checks = checks.into_iter().collect();
     }
 
     /// The check with this number, while it exists.
@@ -117,7 +122,7 @@ impl Checklist {
     }
 }
 
-fn of_plan<'a>(plan: &'a Plan, agent: &'a str) -> impl Iterator<Item = Check> + 'a {
+fn of_plan(plan: &Plan, agent: Arc<str>) -> impl Iterator<Item = Check> + '_ {
     let pace = plan.pace;
     let millis = Duration::from_millis;
     let arp = move |subject, address, every, group: String| Check {
@@ -142,6 +147,7 @@ fn of_plan<'a>(plan: &'a Plan, agent: &'a str) -> impl Iterator<Item = Check> + 
         let group = subject.to_string();
         arp(subject, neighbour.address, pace.neighbour_ms, group)
     });
+    let mut groups: BTreeMap<Node, Arc<str>> = BTreeMap::new();
     // Gateways need a name and TLS; they are checked by their own engine.
     let targets = plan
         .targets
@@ -150,7 +156,10 @@ fn of_plan<'a>(plan: &'a Plan, agent: &'a str) -> impl Iterator<Item = Check> + 
         .flat_map(move |target| {
             let to = SocketAddrV4::new(target.address, target.port);
             let subject = Arc::new(target.subject());
-            let group: Arc<str> = format!("node:{}", target.node).into();
+            let group = groups
+                .entry(target.node.clone())
+                .or_insert_with(|| format!("node:{}", target.node).into())
+                .clone();
             let tenant = target.tenant.as_ref().map(|t| Arc::from(t.as_str()));
             let check = move |probe, ask, every| Check {
                 subject: subject.clone(),
@@ -162,16 +171,16 @@ fn of_plan<'a>(plan: &'a Plan, agent: &'a str) -> impl Iterator<Item = Check> + 
             };
             let up = Ask::Up {
                 to,
-                request: request("/up", to, agent),
+                request: request("/up", to, &agent),
                 tenant,
             };
             let ready = Ask::Ready {
                 to,
-                request: request("/ready", to, agent),
+                agent: agent.clone(),
             };
             let large = Ask::Large {
                 to,
-                request: request("/metrics", to, agent),
+                agent: agent.clone(),
             };
             let large = Check {
                 every: LARGE_EVERY,
@@ -188,15 +197,6 @@ fn of_plan<'a>(plan: &'a Plan, agent: &'a str) -> impl Iterator<Item = Check> + 
             .chain(large)
         });
     nodes.chain(neighbours).chain(targets)
-}
-
-/// A request for a probe route; nothing else is ever asked of a cache.
-fn request(route: &str, to: SocketAddrV4, agent: &str) -> Arc<[u8]> {
-    format!(
-        "GET {route} HTTP/1.1\r\nHost: {to}\r\nUser-Agent: {agent}\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
-    )
-    .into_bytes()
-    .into()
 }
 
 impl Check {

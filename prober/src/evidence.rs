@@ -53,6 +53,9 @@ impl Entry {
 /// [`pnwatch_core::wire::MAX_REPORT_BYTES`]. What is more goes in several reports.
 pub const PATHS_PER_REPORT: usize = 5000;
 
+/// Results of one path between two reports, as long as it is in no burst.
+const SELDOM_MORE: usize = 2;
+
 #[derive(Debug)]
 struct Gathered {
     subject: Arc<Subject>,
@@ -112,6 +115,10 @@ impl Gathering {
             mac: None,
         });
         path.mac = mac.or(path.mac);
+        if path.entries.len() == path.entries.capacity() && path.entries.len() < SELDOM_MORE {
+            // A check a second needs room for one or two, thousands of times.
+            path.entries.reserve_exact(1);
+        }
         path.entries.push(entry);
     }
 
@@ -206,6 +213,8 @@ fn runs(entries: &mut Vec<Entry>) -> Vec<TickRun> {
                     kernel_rtt_us: Vec::new(),
                 };
                 run.take(&entry);
+                // One is what nearly every path has.
+                runs.reserve_exact(usize::from(runs.is_empty()));
                 runs.push(run);
             }
         }

@@ -64,7 +64,8 @@ pub struct Rounds<E> {
     own: Vantage,
     sweep_at: Tick,
     large_misses: BTreeMap<CheckId, u32>,
-    states: BTreeMap<(CheckId, Layer), PathState>,
+    /// Boxed: a tree has room for half as many again as it holds.
+    states: BTreeMap<(CheckId, Layer), Box<PathState>>,
     gathering: Gathering,
     urgent: bool,
     late: Duration,
@@ -121,9 +122,11 @@ impl<E: Engine> Rounds<E> {
             overlap: overlap(check),
         });
         self.schedule.set(planned, now);
+        // `/ready` and reads of many segments have no part in a burst.
         let members = self.checklist.iter();
+        let members = members.filter(|(_, c)| !matches!(c.probe, Probe::Ready | Probe::Large));
         self.bursts
-            .set(members.map(|(id, check)| (id, check.group.to_string(), check.probe)));
+            .set(members.map(|(id, check)| (id, check.group.clone(), check.probe)));
         self.states
             .retain(|(id, _), _| self.checklist.get(*id).is_some());
         self.large_misses

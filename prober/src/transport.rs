@@ -6,7 +6,7 @@
 use core::future::Future;
 use core::pin::Pin;
 use core::time::Duration;
-use std::io::Write as _;
+use std::io::{BufWriter, Write as _};
 
 use bytes::Bytes;
 use flate2::Compression;
@@ -26,6 +26,8 @@ pub const REPORT_WITHIN: Duration = Duration::from_secs(3);
 /// How long the exporter is asked to hold a plan request.
 pub const PLAN_WAIT: Duration = Duration::from_secs(25);
 
+/// Bytes that are packed at once.
+const CHUNK: usize = 16 << 10;
 /// Reports of so many paths are packed on the spot.
 const AT_ONCE: usize = 2500;
 
@@ -108,6 +110,7 @@ impl HttpTransport {
     pub fn new(endpoint: &ExporterEndpoint) -> Result<Self, ClientError> {
         let settings = ClientSettings {
             ca_file: endpoint.ca_file.clone(),
+            plain: !endpoint.url.is_https(),
             identity: endpoint.identity.clone(),
             token_file: endpoint.token_file.clone(),
             connect_timeout: Duration::from_secs(2),
@@ -147,9 +150,13 @@ impl HttpTransport {
 
 /// The report as it goes over the wire: JSON, gzip (RFC 1952).
 pub fn encode(report: &Report) -> Bytes {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    let encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    // Packed as it is written: the whole text would be ten times as large.
+    let mut writer = BufWriter::with_capacity(CHUNK, encoder);
     // Writing to memory does not fail; were it to, the exporter would refuse the report by name.
-    let _ = encoder.write_all(&report.to_json());
+    let _ = serde_json::to_writer(&mut writer, report);
+    let _ = writer.flush();
+    let (encoder, _) = writer.into_parts();
     encoder.finish().unwrap_or_default().into()
 }
 

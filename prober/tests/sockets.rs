@@ -452,7 +452,7 @@ fn a_read_of_many_segments_shows_what_small_answers_hide() {
     let leg = leg(&pair);
     let read = || Ask::Large {
         to: std::net::SocketAddrV4::new(NODE.into(), 31001),
-        request: Arc::from(&b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"[..]),
+        agent: "x".into(),
     };
     let fine = one(&pair, read());
     assert!(

@@ -301,6 +301,12 @@ impl BaseUrl {
         &self.0
     }
 
+    /// Whether TLS is spoken there.
+    pub fn is_https(&self) -> bool {
+        let scheme = self.0.split(':').next().unwrap_or_default();
+        scheme.eq_ignore_ascii_case("https")
+    }
+
     /// The URL with `path` (which begins with `/`) appended.
     pub fn join(&self, path: &str) -> String {
         format!("{}{path}", self.0)

@@ -17,6 +17,7 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::RootCertStore;
 
 pub use self::error::{CallError, ClientError};
 use crate::secret::SecretFile;
@@ -27,6 +28,8 @@ use crate::tls;
 pub struct ClientSettings {
     /// Certificate authorities instead of the system's.
     pub ca_file: Option<PathBuf>,
+    /// Only `http://` is called: the system's authorities, a megabyte, are not read.
+    pub plain: bool,
     /// Where to note until when the chains of servers are valid.
     pub expiry: Option<tls::ChainExpiry>,
     /// The certificate to show to servers that ask for one, followed through renewals.
@@ -49,6 +52,7 @@ impl Default for ClientSettings {
     fn default() -> Self {
         Self {
             ca_file: None,
+            plain: false,
             expiry: None,
             identity: None,
             token_file: None,
@@ -159,6 +163,7 @@ impl Client {
         connector.set_connect_timeout(Some(settings.connect_timeout));
         let authorities = match &settings.ca_file {
             Some(file) => tls::read_authorities(file)?,
+            None if settings.plain => RootCertStore::empty(),
             None => tls::system_authorities(),
         };
         let tls = tls::client_config(

@@ -20,7 +20,7 @@ use socket2::{Domain, SockAddr, Socket};
 
 use super::cause::{self, Failure};
 use super::denial::{self, Denial};
-use super::exchange::{Connection, PIECE, Purpose, Stage, answered, ended, exchange};
+use super::exchange::{Connection, PIECE, Purpose, Stage, answered, ended, exchange, request};
 use super::poller::Poller;
 use super::response::{Progress, Response};
 use super::{Ask, Due, Limits, Seen, What};
@@ -101,16 +101,16 @@ impl Connections {
                 Some(request.clone()),
                 self.bound,
             ),
-            Ask::Ready { to, request } => (
+            Ask::Ready { to, agent } => (
                 SocketAddr::V4(*to),
                 Purpose::Ready,
-                Some(request.clone()),
+                Some(request("/ready", *to, agent)),
                 self.bound,
             ),
-            Ask::Large { to, request } => (
+            Ask::Large { to, agent } => (
                 SocketAddr::V4(*to),
                 Purpose::Large,
-                Some(request.clone()),
+                Some(request("/metrics", *to, agent)),
                 self.bound,
             ),
             Ask::Control(to) => (*to, Purpose::Control, None, false),

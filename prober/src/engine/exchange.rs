@@ -3,7 +3,7 @@
 //! A handshake is judged by its owner ([`super::connection`]); from the first byte sent to the
 //! last byte read everything happens here, without waiting.
 
-use core::net::SocketAddr;
+use core::net::{SocketAddr, SocketAddrV4};
 use std::io;
 use std::sync::Arc;
 
@@ -213,4 +213,13 @@ fn whole(connection: &Connection, status: u16, now: Tick) -> Seen {
         Purpose::Large | Purpose::Control => Outcome::Reached,
     };
     answered(connection, outcome, Some(now))
+}
+
+/// A request for a probe route; nothing else is ever asked of a cache.
+pub fn request(route: &str, to: SocketAddrV4, agent: &str) -> Arc<[u8]> {
+    format!(
+        "GET {route} HTTP/1.1\r\nHost: {to}\r\nUser-Agent: {agent}\r\nAccept: application/json\r\nConnection: close\r\n\r\n"
+    )
+    .into_bytes()
+    .into()
 }

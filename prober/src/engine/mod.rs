@@ -31,6 +31,7 @@ use pnwatch_core::schedule::CheckId;
 use pnwatch_core::time::Tick;
 
 use crate::link::Leg;
+pub use exchange::request;
 pub use sockets::Sockets;
 
 /// What is asked of the network.
@@ -47,19 +48,19 @@ pub enum Ask {
         /// The tenant that the answer must not contradict.
         tenant: Option<Arc<str>>,
     },
-    /// `GET /ready`.
+    /// `GET /ready`. So seldom that the request is made each time instead of kept.
     Ready {
         /// Where.
         to: SocketAddrV4,
-        /// The request as sent.
-        request: Arc<[u8]>,
+        /// Who asks.
+        agent: Arc<str>,
     },
     /// `GET /metrics`, of which as much is read as takes many segments.
     Large {
         /// Where.
         to: SocketAddrV4,
-        /// The request as sent.
-        request: Arc<[u8]>,
+        /// Who asks.
+        agent: Arc<str>,
     },
     /// A handshake off the PN, never bound to the PN device.
     Control(SocketAddr),

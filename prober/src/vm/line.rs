@@ -50,6 +50,7 @@ impl Line {
 
 fn client() -> Result<Client, ClientError> {
     Client::new(ClientSettings {
+        plain: true,
         connect_timeout: Duration::from_secs(1),
         timeout: WITHIN,
         body_limit: MAX_BRIEF,

@@ -6,6 +6,7 @@ mod burn;
 mod fleet;
 mod footprint;
 mod gate;
+mod needs;
 mod once;
 mod probes;
 mod process;
@@ -31,6 +32,8 @@ enum Command {
     Once(once::Args),
     /// What a check costs, beside others who make it (needs root)
     Probes(probes::Args),
+    #[command(hide = true)]
+    Steps(probes::StepsArgs),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -42,5 +45,6 @@ fn main() -> anyhow::Result<()> {
         Command::Witness(args) => witness::run(&args),
         Command::Once(args) => once::run(&args),
         Command::Probes(args) => probes::run(&args),
+        Command::Steps(args) => probes::steps(&args),
     }
 }

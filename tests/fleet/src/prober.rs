@@ -178,7 +178,7 @@ impl Prober {
                 every,
                 overlap: normal_overlap(probe),
             });
-            members.push((id, group, probe));
+            members.push((id, group.into(), probe));
             self.checks.insert(
                 id,
                 Rc::new(Check {

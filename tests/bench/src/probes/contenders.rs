@@ -95,7 +95,7 @@ pub(super) fn ms(sorted: &[Duration], quantile: f64) -> Option<f64> {
 }
 
 /// A child that ends with its window.
-struct Running(Child);
+pub(super) struct Running(pub(super) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {

@@ -8,11 +8,13 @@
 //! packet stamps at the peer's end, never by what somebody says of himself.
 
 mod bare;
+mod callgrind;
 mod contenders;
 mod peer;
 mod quota;
 mod sink;
 mod stamps;
+mod steps;
 mod wire;
 
 use std::path::PathBuf;
@@ -26,19 +28,39 @@ use self::bare::Kind;
 use self::contenders::{Blackbox, Cost, Field, Prober, bare, fping};
 use self::peer::Peer;
 use self::quota::Quota;
+pub(crate) use self::steps::{Args as StepsArgs, run as steps};
 use self::wire::{Wire, far};
+use crate::needs;
+
+/// Programs and the Debian packages that bring them.
+const NEEDED: [(&str, &str); 5] = [
+    ("ip", "iproute2"),
+    ("nft", "nftables"),
+    (
+        "prometheus-blackbox-exporter",
+        "prometheus-blackbox-exporter",
+    ),
+    ("fping", "fping"),
+    ("vgdb", "valgrind"),
+];
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Case {
-    /// CPU per check beside the others, several rounds
+    /// CPU per check beside the others, several rounds: HTTP, then ARP
     Compare,
+    /// The first half of it
+    Http,
+    /// The second half of it
+    Arp,
     /// 10,000 HTTP checks a second, healthy and black-holed
     Rate,
     /// 5 % of one CPU
     Starved,
     /// 1,000 targets, once a second each
     Small,
+    /// Instructions per check, by callgrind
+    Instructions,
     /// All of it
     All,
 }
@@ -72,13 +94,16 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
         args.lasting >= Duration::from_secs(3),
         "--for must be at least 3s: the kernel counts CPU in hundredths of a second"
     );
+    needs::install(&NEEDED)?;
     let wire = Wire::new()?;
     let peer = Peer::start(&wire)?;
     let bench = Bench { args, wire, peer };
     let wanted = |case| args.case == case || args.case == Case::All;
     let mut told = serde_json::Map::new();
-    if wanted(Case::Compare) {
+    if wanted(Case::Compare) || wanted(Case::Http) {
         told.insert("http".into(), bench.http()?);
+    }
+    if wanted(Case::Compare) || wanted(Case::Arp) {
         told.insert("arp".into(), bench.arp()?);
     }
     if wanted(Case::Rate) {
@@ -89,6 +114,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
     }
     if wanted(Case::Small) {
         told.insert("small".into(), bench.small()?);
+    }
+    if wanted(Case::Instructions) {
+        told.insert("instructions".into(), bench.instructions()?);
     }
     println!("{}", Value::Object(told));
     Ok(())
@@ -220,6 +248,39 @@ impl Bench<'_> {
         let cost = self.prober(field)?;
         line("pnwatch", &cost);
         Ok(cost.json())
+    }
+
+    /// At two sizes: what a check costs, and what there is beside checks.
+    fn instructions(&self) -> anyhow::Result<Value> {
+        let mut told = json!({});
+        let mut rates = Vec::new();
+        for targets in [50, 200] {
+            let field = Field {
+                lasting: self.args.lasting.max(Duration::from_secs(20)),
+                ..self.field(Kind::Http, targets)
+            };
+            eprintln!("{targets} HTTP checks a second under callgrind …");
+            let counted = callgrind::count(&self.wire, field, &self.peer)?;
+            ensure!(counted.checks > 0, "no check was made");
+            let seconds = field.lasting.as_secs_f64();
+            let (made, spent) = (counted.checks as f64, counted.instructions as f64);
+            println!(
+                "{targets} a second: {made} checks, {:.0} instructions per check",
+                spent / made
+            );
+            told[format!("per_check_at_{targets}")] = (spent / made).round().into();
+            rates.push((made / seconds, spent / seconds));
+        }
+        let [(few, low), (many, high)] = rates[..] else {
+            anyhow::bail!("two sizes are needed");
+        };
+        // Of a line through both.
+        let per_check = (high - low) / (many - few);
+        let beside = low - per_check * few;
+        println!("{per_check:.0} instructions per check more, {beside:.0} a second beside");
+        told["per_check_more"] = per_check.round().into();
+        told["per_second_beside"] = beside.round().into();
+        Ok(told)
     }
 }
 

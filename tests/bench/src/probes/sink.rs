@@ -86,7 +86,8 @@ impl Sink {
     }
 }
 
-fn plan(kind: Kind, count: usize) -> anyhow::Result<Plan> {
+/// `count` targets of `kind`, each once a second.
+pub(super) fn plan(kind: Kind, count: usize) -> anyhow::Result<Plan> {
     let target = |n: usize| {
         let (address, port) = peer::target(n);
         json!({ "account": format!("account-{n:05}"), "instance": format!("kura-{n:05}"),

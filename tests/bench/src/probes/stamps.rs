@@ -125,25 +125,40 @@ fn note(seen: &mut Handshakes, frame: &[u8], stamp: Timestamp) {
     }
 }
 
-/// How late each check was against the grid of its own target: the earliest is on time.
+/// How late each check was against the grid of its own target: the earliest is on time. What else
+/// dials the target (`/ready`, the read of many segments) has a grid of its own: of each slot the
+/// nearest dial counts.
 pub(super) fn lateness(seen: &Handshakes, every: Duration) -> Vec<Duration> {
-    let every = every.as_nanos() as u64;
+    let every = i64::try_from(every.as_nanos()).unwrap_or(i64::MAX).max(1);
     let mut late = Vec::new();
     for list in seen.values().filter(|list| list.len() > 1) {
         let start = list[0].syn;
-        // Signed distance to the nearest slot of the first SYN's grid.
-        let off: Vec<i64> = list
+        let at: Vec<i64> = list
             .iter()
-            .map(|h| {
-                let past = h.syn.since(start).as_nanos() as u64 % every;
-                let past = i64::try_from(past).unwrap_or(0);
-                let half = i64::try_from(every / 2).unwrap_or(0);
-                if past > half { past - 2 * half } else { past }
-            })
+            .map(|h| i64::try_from(h.syn.since(start).as_nanos()).unwrap_or(i64::MAX))
             .collect();
-        let first = off.iter().copied().min().unwrap_or(0);
+        // Signed distance from `from` to the nearest slot of a grid through `to`.
+        let off = |from: i64, to: i64| {
+            let past = (from - to).rem_euclid(every);
+            if past > every / 2 { past - every } else { past }
+        };
+        // The dial that most others share their grid with.
+        let far = |to: &&i64| at.iter().map(|from| off(*from, **to).abs()).sum::<i64>();
+        let Some(grid) = at.iter().min_by_key(far).copied() else {
+            continue;
+        };
+        let mut slots: BTreeMap<i64, i64> = BTreeMap::new();
+        for from in &at {
+            let off = off(*from, grid);
+            let nearest = slots.entry((from - off - grid) / every).or_insert(off);
+            if off.abs() < nearest.abs() {
+                *nearest = off;
+            }
+        }
+        let first = slots.values().copied().min().unwrap_or(0);
         late.extend(
-            off.iter()
+            slots
+                .values()
                 .map(|at| Duration::from_nanos((at - first).unsigned_abs())),
         );
     }
@@ -169,5 +184,11 @@ mod tests {
         let late = lateness(&seen, Duration::from_secs(1));
         let ms: Vec<u128> = late.iter().map(Duration::as_millis).collect();
         assert_eq!(ms, [0, 3, 7, 10]);
+        // Two more dials in between are no checks.
+        seen.insert(
+            (Ipv4Addr::LOCALHOST, 1),
+            vec![at(7), at(600), at(1000), at(1610), at(2003), at(4010)],
+        );
+        assert_eq!(lateness(&seen, Duration::from_secs(1)), late);
     }
 }

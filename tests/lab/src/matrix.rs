@@ -2,7 +2,8 @@
 //!
 //! The rows and their scenarios stand in `pnwatch_fleet::rows`. A row becomes real by itself as
 //! soon as the lab has one of its name ([`crate::expect`]); until then its scenario is run: its
-//! evidence goes through the real wire into the real engine, on a virtual clock.
+//! evidence goes through the real wire into the real engine, on a virtual clock. Besides the rows
+//! there are pairs: two of them at once ([`crate::pairs`]).
 
 use std::fmt;
 use std::path::Path;
@@ -14,8 +15,8 @@ use pnwatch_fleet::rows::{Loudness, ROWS, Row};
 use pnwatch_fleet::scenario::Scenario;
 use serde::Serialize;
 
-use crate::expect;
 use crate::judge::Outcome;
+use crate::{expect, pairs};
 
 /// Phases of a scenario that is fed: each with other clocks and delays.
 const PHASES: u64 = 5;
@@ -49,7 +50,7 @@ pub fn entries(only: &[String]) -> Result<Vec<Entry>> {
 #[derive(Debug, Clone, Serialize)]
 pub struct Line {
     /// The row.
-    pub fault: &'static str,
+    pub fault: String,
     /// `real` or `recorded`.
     pub evidence: &'static str,
     /// The scenario of the lab or the fleet that made it.
@@ -69,13 +70,33 @@ pub struct Line {
 impl From<(&Row, Outcome)> for Line {
     fn from((row, outcome): (&Row, Outcome)) -> Self {
         Self {
-            fault: row.id,
+            fault: row.id.to_owned(),
             evidence: "real",
             made_by: format!("lab {}", outcome.fault),
             as_expected: outcome.as_expected,
             wrong: outcome.wrong,
             detected_s: outcome.detected_s,
             paged_s: outcome.paged_s,
+            false_pages: outcome.false_pages,
+        }
+    }
+}
+
+impl From<pairs::Outcome> for Line {
+    fn from(outcome: pairs::Outcome) -> Self {
+        let (one, other) = outcome.pair;
+        let paged_s = match outcome.paged_s {
+            (Some(one), Some(other)) => Some(one.max(other)),
+            (one, other) => one.or(other),
+        };
+        Self {
+            fault: format!("{one}+{other}"),
+            evidence: "real",
+            made_by: format!("lab {one} and {other} at once"),
+            as_expected: outcome.as_expected,
+            wrong: outcome.wrong,
+            detected_s: None,
+            paged_s,
             false_pages: outcome.false_pages,
         }
     }
@@ -91,7 +112,7 @@ pub fn feed(row: &Row, scenarios: &Path) -> Result<Line> {
     let mut wrong = outcome.misses;
     wrong.extend(contradiction(row, scenario.loudest()));
     Ok(Line {
-        fault: row.id,
+        fault: row.id.to_owned(),
         evidence: "recorded",
         made_by: format!("{}.toml", row.scenario),
         as_expected: wrong.is_empty() && outcome.false_pages == 0,
@@ -170,7 +191,7 @@ mod tests {
     #[test]
     fn the_last_line_says_it_all() {
         let line = |evidence, as_expected, paged_s, false_pages| Line {
-            fault: "F1",
+            fault: "F1".to_owned(),
             evidence,
             made_by: String::new(),
             as_expected,

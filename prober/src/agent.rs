@@ -384,6 +384,8 @@ impl<E: Engine> Agent<E> {
 
     fn follow_leg(&mut self, leg: Option<Leg>) {
         let Some(leg) = leg else {
+            // Not known any more: it is not told as it was. Checks go on by what was known last.
+            self.leg = None;
             return;
         };
         let changed = self.leg.as_ref().is_none_or(|old| old.since != leg.since);

@@ -27,6 +27,7 @@ mod samples;
 pub mod settings;
 pub mod spool;
 pub mod transport;
+mod unprivileged;
 pub mod vm;
 pub mod witness;
 

@@ -12,6 +12,12 @@ mod chosen {
     pub use crate::link::netlink::{follow, interface_names};
     pub use crate::witness::follow as follow_witness;
 
+    /// Names this boot of the machine (random(4)).
+    pub fn machine_boot() -> Option<String> {
+        let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+        Some(id.trim().to_owned())
+    }
+
     /// Resident memory in bytes (`proc_pid_status(5)`).
     pub fn resident_bytes() -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
@@ -26,7 +32,9 @@ mod chosen {
 
 #[cfg(target_os = "macos")]
 mod chosen {
-    pub use crate::mac::live::devices::{default_route_device, device_counters, resident_bytes};
+    pub use crate::mac::live::devices::{
+        default_route_device, device_counters, machine_boot, resident_bytes,
+    };
     pub use crate::mac::live::follow::{follow, interface_names};
     pub use crate::mac::live::packets::Packets;
     pub use crate::mac::live::socket::{

@@ -24,6 +24,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::exporters::News;
 use crate::link::micros;
+use crate::os;
+use crate::settings::fresh_boot_id;
 
 /// Most bytes of one exporter's file.
 pub const MOST: u64 = 16 << 20;
@@ -33,7 +35,7 @@ pub const OLDEST: Duration = Duration::from_hours(28 * 24);
 /// One line.
 #[derive(Debug, Serialize, Deserialize)]
 struct Line {
-    /// Which boot of the machine (`/proc/sys/kernel/random/boot_id`, random(4)).
+    /// Which boot of the machine.
     boot: String,
     /// The machine's own time, nanoseconds.
     tick: u64,
@@ -221,13 +223,14 @@ fn fingerprint(name: &str) -> u64 {
     })
 }
 
-/// Names this boot of the machine.
+/// Names this boot of the machine; where the system has no name for it, this start of ours:
+/// then the wall clock tells ages.
 pub fn machine_boot() -> String {
-    // Without /proc (macOS) every start counts as a boot: then the wall clock tells ages.
-    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or_else(
-        |_| format!("start-{}", std::process::id()),
-        |id| id.trim().to_owned(),
-    )
+    let start = || fresh_boot_id().map(|id| format!("start-{id}"));
+    // No random numbers either: at least no other process' of this boot.
+    os::machine_boot()
+        .or_else(|| start().ok())
+        .unwrap_or_else(|| format!("start-{}", std::process::id()))
 }
 
 /// What the loop asks of the thread; the number is the exporter's.

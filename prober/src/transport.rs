@@ -112,6 +112,7 @@ impl HttpTransport {
             ca_file: endpoint.ca_file.clone(),
             plain: !endpoint.url.is_https(),
             identity: endpoint.identity.clone(),
+            proxy: endpoint.proxy.clone(),
             token_file: endpoint.token_file.clone(),
             connect_timeout: Duration::from_secs(2),
             timeout: REPORT_WITHIN,

@@ -18,7 +18,7 @@ use pnwatch_core::filter::FilterFacts;
 use pnwatch_core::link::{Cidr, DeviceState};
 use pnwatch_core::time::{Now, Tick, Timestamp};
 use pnwatch_prober::mac::facts::{self, Anchors, LegOutputs, PfOutputs};
-use pnwatch_prober::mac::parse::{arp, ifconfig, ipconfig, netstat, route};
+use pnwatch_prober::mac::parse::{arp, ifconfig, ipconfig, kernel, netstat, route};
 
 use blocks::{Block, blocks, part};
 
@@ -175,6 +175,24 @@ fn counters() {
             |b| format!("{} {} {}", b.receive, b.transmit, b.drops),
         )
     });
+}
+
+#[test]
+fn boots() {
+    let uuid = "6C1D41E4-0F64-4C83-9C7B-2F4B3B1D3A11";
+    assert_eq!(
+        kernel::boot_session(&format!("{uuid}\n")),
+        Some(uuid.into())
+    );
+    for none in [
+        "",
+        "\n",
+        "sysctl: unknown oid 'kern.bootsessionuuid'",
+        "0",
+        &"A".repeat(65),
+    ] {
+        assert_eq!(kernel::boot_session(none), None, "{none:?}");
+    }
 }
 
 #[test]

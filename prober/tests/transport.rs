@@ -76,6 +76,7 @@ async fn reports_go_out_and_plans_come_in() {
         token_file: Some(token_file),
         ca_file: None,
         identity: None,
+        proxy: None,
     })
     .unwrap();
 
@@ -125,6 +126,7 @@ async fn nobody_there_is_a_passing_trouble() {
         token_file: None,
         ca_file: None,
         identity: None,
+        proxy: None,
     })
     .unwrap();
     let error = transport.report(&report()).await.unwrap_err();

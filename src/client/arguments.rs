@@ -26,6 +26,10 @@ pub(super) enum Command {
     #[cfg(feature = "prober")]
     #[command(hide = true)]
     RelayParser(RelayParserArguments),
+    /// Read what macOS' commands say, without rights; started by the prober alone
+    #[cfg(feature = "prober")]
+    #[command(hide = true)]
+    ReadOutputs,
     /// Run the exporter: take reports in, judge, publish and page
     #[cfg(feature = "exporter")]
     Serve(ConfigFile),

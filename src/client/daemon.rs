@@ -84,6 +84,12 @@ pub(super) fn relay_parser(vms: pnwatch_core::link::Cidr) -> Result<(), Failure>
         .map_err(|error| Failure::from_error(code::USAGE, &error))
 }
 
+/// Reads one question's outputs of macOS' commands.
+#[cfg(feature = "prober")]
+pub(super) fn read_outputs() -> Result<(), Failure> {
+    pnwatch_prober::mac::apart::run().map_err(|error| Failure::from_error(code::USAGE, &error))
+}
+
 /// A runtime without a thread of its own.
 #[cfg(feature = "prober")]
 fn single() -> Result<tokio::runtime::Runtime, Failure> {

@@ -1,16 +1,12 @@
-//! `pnwatch serve` as a child on free ports of loopback, and reports to it.
+//! A real exporter, and reports to it.
 
-use std::fmt::Write as _;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use pnwatch_edge::http::{Client, ClientSettings, Request};
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::Child;
 
-use crate::run::{DEADLINE, PNWATCH, program};
+use crate::run::DEADLINE;
+use crate::serving::{Serving, token};
 
 const TARGET: &str = "targets:
   - { account: acme, tenant: acme, instance: kura-acme-1, node: kura-fleet-1, address: 127.0.0.1, port: 30815 }
@@ -18,9 +14,7 @@ const TARGET: &str = "targets:
 const HOSTS: [&str; 2] = ["host/mini-1", "host/mini-2"];
 
 pub(crate) struct Exporter {
-    _child: Child,
-    _dir: TempDir,
-    ingest: String,
+    serving: Serving,
     pub(crate) url: String,
     client: Client,
     seq: u64,
@@ -37,52 +31,14 @@ impl Exporter {
     }
 
     async fn with(targets: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
         let inventory = format!(
             "pn_cidr: 127.0.0.0/8\nnodes:\n  - {{ name: kura-fleet-1, address: 127.0.0.1 }}\n\
              vantages:\n  - {{ vantage: host/mini-1 }}\n  - {{ vantage: host/mini-2 }}\n{targets}"
         );
-        std::fs::write(dir.path().join("inventory.yaml"), inventory).unwrap();
-        let mut tokens = String::new();
-        for host in HOSTS {
-            let file = dir.path().join(host.replace('/', "-"));
-            std::fs::write(&file, token(host)).unwrap();
-            writeln!(
-                tokens,
-                "    - {{ vantage: {host}, file: {} }}",
-                file.display()
-            )
-            .unwrap();
-        }
-        let config = format!(
-            "cluster: staging\nlog: {{ format: json }}\nserve:\n  inventory: {{ file: {} }}\n  listen: {{ ingest: \
-             \"127.0.0.1:0\", page: \"127.0.0.1:0\", metrics: \"127.0.0.1:0\" }}\n  tokens:\n{tokens}",
-            dir.path().join("inventory.yaml").display()
-        );
-        let file = dir.path().join("pnwatch.yaml");
-        std::fs::write(&file, config).unwrap();
-        let mut command = program(PNWATCH);
-        command.arg("serve").arg("--config").arg(&file);
-        let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut said = Vec::new();
-        // The pipe ends with the daemon: this cannot wait for ever.
-        let at: Value = loop {
-            let line = lines.next_line().await.unwrap();
-            let line = line.unwrap_or_else(|| panic!("it does not serve: {said:?}"));
-            match serde_json::from_str::<Value>(&line) {
-                Ok(line) if line["message"] == "serving" => break line,
-                _ => said.push(line),
-            }
-        };
-        // Nobody must make it wait for a full pipe.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        let at = |name: &str| format!("http://{}", at[name].as_str().unwrap());
+        let serving = Serving::start(&inventory, &HOSTS).await;
         Self {
-            ingest: at("ingest"),
-            url: at("page"),
-            _child: child,
-            _dir: dir,
+            url: serving.page.clone(),
+            serving,
             client: Client::new(ClientSettings::default()).unwrap(),
             seq: 0,
         }
@@ -135,7 +91,7 @@ impl Exporter {
             "seq": self.seq, "sent_at": "2026-06-22T09:14:30.123Z", "paths": paths,
         });
         let body = serde_json::to_vec(&report).unwrap().into();
-        let url = format!("{}/v1/report", self.ingest);
+        let url = format!("{}/v1/report", self.serving.ingest);
         let mut request = Request::post(url, "application/json", body);
         let bearer = format!("Bearer {}", token(vantage));
         request
@@ -193,10 +149,6 @@ impl Exporter {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
-}
-
-fn token(vantage: &str) -> String {
-    format!("token-of-{}", vantage.replace('/', "-"))
 }
 
 fn path(subject: &str, layer: &str, outcome: &str, from_ms: u64) -> Value {

@@ -9,4 +9,6 @@ mod examples;
 mod exporter;
 mod once;
 mod run;
+#[path = "../serving/mod.rs"]
+mod serving;
 mod status;

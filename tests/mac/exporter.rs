@@ -1,7 +1,5 @@
-//! `pnwatch serve` as a child on free ports of loopback, and the prober's own way to it.
+//! A real exporter, and the prober's own way to it.
 
-use std::fmt::Write as _;
-use std::process::Stdio;
 use std::sync::Arc;
 
 use pnwatch_core::name::Slot;
@@ -10,9 +8,8 @@ use pnwatch_edge::config::{BaseUrl, ExporterEndpoint};
 use pnwatch_edge::http::{Client, ClientSettings};
 use pnwatch_prober::transport::{HttpTransport, Transport};
 use serde_json::{Value, json};
-use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt as _, BufReader};
-use tokio::process::{Child, Command};
+
+use crate::serving::Serving;
 
 const VANTAGES: [&str; 2] = ["host/mini-1", "host/mini-2"];
 
@@ -29,59 +26,15 @@ targets:
 ";
 
 pub(crate) struct Exporter {
-    _child: Child,
-    dir: TempDir,
-    ingest: String,
-    page: String,
+    serving: Serving,
     client: Client,
     seq: u64,
 }
 
 impl Exporter {
     pub(crate) async fn start() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("inventory.yaml"), INVENTORY).unwrap();
-        let mut tokens = String::new();
-        for vantage in VANTAGES {
-            let file = dir.path().join(vantage.replace('/', "-"));
-            std::fs::write(&file, format!("token-of-{}", vantage.replace('/', "-"))).unwrap();
-            let file = file.display();
-            writeln!(tokens, "    - {{ vantage: {vantage}, file: {file} }}").unwrap();
-        }
-        let config = format!(
-            "cluster: staging\nlog: {{ format: json }}\nserve:\n  inventory: {{ file: {} }}\n  listen: {{ ingest: \
-             \"127.0.0.1:0\", page: \"127.0.0.1:0\", metrics: \"127.0.0.1:0\" }}\n  tokens:\n{tokens}",
-            dir.path().join("inventory.yaml").display()
-        );
-        let file = dir.path().join("pnwatch.yaml");
-        std::fs::write(&file, config).unwrap();
-        let mut child = Command::new(env!("CARGO_BIN_EXE_pnwatch"))
-            .arg("serve")
-            .arg("--config")
-            .arg(&file)
-            .kill_on_drop(true)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
-        let mut said = Vec::new();
-        // The pipe ends with the daemon: this cannot wait for ever.
-        let at: Value = loop {
-            let line = lines.next_line().await.unwrap();
-            let line = line.unwrap_or_else(|| unreachable!("it does not serve: {said:?}"));
-            match serde_json::from_str::<Value>(&line) {
-                Ok(line) if line["message"] == "serving" => break line,
-                _ => said.push(line),
-            }
-        };
-        // Nobody must make it wait for a full pipe.
-        tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
-        let at = |name: &str| format!("http://{}", at[name].as_str().unwrap());
         Self {
-            ingest: at("ingest"),
-            page: at("page"),
-            _child: child,
-            dir,
+            serving: Serving::start(INVENTORY, &VANTAGES).await,
             client: Client::new(ClientSettings::default()).unwrap(),
             seq: 0,
         }
@@ -97,10 +50,11 @@ impl Exporter {
     ) {
         self.seq += 1;
         let endpoint = ExporterEndpoint {
-            url: BaseUrl::new(&self.ingest).unwrap(),
-            token_file: Some(self.dir.path().join(vantage.replace('/', "-"))),
+            url: BaseUrl::new(&self.serving.ingest).unwrap(),
+            token_file: Some(self.serving.token_file(vantage)),
             ca_file: None,
             identity: None,
+            proxy: None,
         };
         let transport: Arc<dyn Transport> = Arc::new(HttpTransport::new(&endpoint).unwrap());
         let empty = json!({
@@ -126,7 +80,7 @@ impl Exporter {
     /// before their finding is open are explained by none, and in a history of seconds they are
     /// so large a share that the budget may burn too. These stories ask for the culprit.
     pub(crate) async fn findings(&self) -> Vec<[String; 4]> {
-        let url = format!("{}/v1/findings", self.page);
+        let url = format!("{}/v1/findings", self.serving.page);
         let answer = self.client.get(&url).await.unwrap();
         let body: Value = serde_json::from_slice(&answer.body).unwrap();
         let open = body["data"].as_array().unwrap().clone();

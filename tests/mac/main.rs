@@ -6,9 +6,12 @@
 
 #![allow(clippy::unwrap_used)] // a test: a fault ends it
 
+mod apart;
 #[path = "../../prober/tests/mac/blocks.rs"]
 mod blocks;
 mod exporter;
+#[path = "../serving/mod.rs"]
+mod serving;
 
 use std::time::{Duration, Instant};
 
@@ -221,6 +224,36 @@ async fn f3_the_nat_rule_of_the_pn_leg_is_gone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn f4_an_old_or_empty_rule_set_while_vms_still_get_through() {
+    Story {
+        host: Host {
+            pf: "F4: Resource busy",
+            ..HEALTHY
+        },
+        host_sees: FINE,
+        vm_sees: FINE,
+        expected: ["host", "mini-1", "filter_stale", "warning"],
+    }
+    .run()
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f4_an_empty_anchor_cuts_the_vms_off() {
+    Story {
+        host: Host {
+            pf: "F4: the anchor is empty",
+            ..HEALTHY
+        },
+        host_sees: FINE,
+        vm_sees: connects(SILENT),
+        expected: ["host", "mini-1", "filter_stale", "critical"],
+    }
+    .run()
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn f9_the_anchor_is_called_twice_and_there_is_no_nat() {
     Story {
         host: Host {
@@ -309,6 +342,21 @@ async fn f13_macos_denies_the_prober_the_local_network() {
         host_sees: connects(blind),
         vm_sees: FINE,
         expected: ["vantage", "host/mini-1", "local_network_denied", "warning"],
+    }
+    .run()
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn f37_pf_has_no_room_for_another_state() {
+    Story {
+        host: Host {
+            pf: "F37: states at their limit",
+            ..HEALTHY
+        },
+        host_sees: connects(SILENT),
+        vm_sees: connects(SILENT),
+        expected: ["host", "mini-1", "state_exhausted", "critical"],
     }
     .run()
     .await;

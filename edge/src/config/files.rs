@@ -24,6 +24,9 @@ pub(super) fn problems(config: &Config) -> Vec<Problem> {
             );
             authority(&at("ca_file"), exporter.ca_file.as_deref(), &mut found);
             identity(&at("certificate"), exporter.identity.as_ref(), &mut found);
+            let proxy = exporter.proxy.as_ref();
+            let credentials = proxy.and_then(|proxy| proxy.credentials_file.as_deref());
+            secret(&at("proxy_credentials_file"), credentials, &mut found);
         }
         if let Some(file) = &probe.plan_file {
             inventory("probe.plan_file", file, &config.cluster, &mut found);

@@ -11,6 +11,7 @@ use pnwatch_core::plan::Pace;
 use super::relay::Relay;
 use super::section::{FromSection, Section};
 use super::value::BaseUrl;
+use crate::http::Proxy;
 use crate::tls::Keypair;
 
 /// The prober's settings.
@@ -50,6 +51,8 @@ pub struct ExporterEndpoint {
     pub ca_file: Option<PathBuf>,
     /// The certificate that names this vantage, where the exporter takes certificates.
     pub identity: Option<Keypair>,
+    /// The proxy that leads to it; `None` = it is reached straight.
+    pub proxy: Option<Proxy>,
 }
 
 /// Longest device name: `IFNAMSIZ` - 1 (netdevice(7)).
@@ -172,13 +175,37 @@ impl FromSection for ExporterEndpoint {
                 None
             }
         };
+        let proxy = proxy(section);
         Some(Self {
             url: url?,
             token_file,
             ca_file,
             identity,
+            proxy,
         })
     }
+}
+
+fn proxy(section: &mut Section<'_>) -> Option<Proxy> {
+    let url: Option<BaseUrl> = section.optional("proxy");
+    let credentials_file = section.optional("proxy_credentials_file");
+    if credentials_file.is_some() && !section.has("proxy") {
+        section.refuse(
+            "proxy_credentials_file",
+            "write `proxy: http://HOST:PORT` beside it",
+        );
+    }
+    let url = url?;
+    if !url.as_str().starts_with("http://") {
+        section.refuse(
+            "proxy",
+            "a proxy is spoken to in plain HTTP (what it forwards has TLS of its own); write http://HOST:PORT",
+        );
+    }
+    Some(Proxy {
+        url,
+        credentials_file,
+    })
 }
 
 impl FromSection for Pace {

@@ -285,7 +285,7 @@ impl BaseUrl {
             return Err("the host is missing; write it like http://198.51.100.7:9760".to_owned());
         }
         if authority.is_some_and(|a| a.as_str().contains('@')) {
-            return Err("credentials do not belong in a URL; use token_file".to_owned());
+            return Err("credentials do not belong in a URL; name their file beside it (token_file, proxy_credentials_file)".to_owned());
         }
         if uri.query().is_some() || text.contains('#') {
             return Err("remove everything from the `?` or `#` on".to_owned());

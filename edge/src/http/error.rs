@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use super::way::Proxy;
 use crate::secret::SecretError;
 use crate::tls::TlsError;
 
@@ -12,6 +13,12 @@ pub enum ClientError {
     /// TLS could not be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
+    /// The proxy's credentials could not be read.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The proxy's URL cannot be called.
+    #[error("{0} is no proxy's URL; write it like http://proxy.example:3128")]
+    Proxy(String),
 }
 
 /// Why a call brought no response. URLs are shown without credentials and query.
@@ -63,9 +70,16 @@ pub enum CallError {
 }
 
 impl CallError {
-    pub(super) fn from_pool(url: &str, error: &hyper_util::client::legacy::Error) -> Self {
+    pub(super) fn from_pool(
+        url: &str,
+        proxy: Option<&Proxy>,
+        error: &hyper_util::client::legacy::Error,
+    ) -> Self {
         let url = url.to_owned();
-        let why = chain(error);
+        let mut why = chain(error);
+        if let Some(proxy) = proxy {
+            why = format!("through the proxy {}: {why}", proxy.url);
+        }
         if error.is_connect() {
             Self::Connect { url, why }
         } else {

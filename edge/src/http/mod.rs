@@ -5,6 +5,7 @@
 //! is cancel-safe: dropping it closes its connection.
 
 mod error;
+mod way;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,13 +14,11 @@ use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client as Pool;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::RootCertStore;
 
 pub use self::error::{CallError, ClientError};
+pub use self::way::Proxy;
+use self::way::Ways;
 use crate::secret::SecretFile;
 use crate::tls;
 
@@ -34,6 +33,8 @@ pub struct ClientSettings {
     pub expiry: Option<tls::ChainExpiry>,
     /// The certificate to show to servers that ask for one, followed through renewals.
     pub identity: Option<tls::Keypair>,
+    /// A proxy that every call goes through; `None` = straight to the server.
+    pub proxy: Option<Proxy>,
     /// A bearer token, read again whenever the file changes.
     pub token_file: Option<PathBuf>,
     /// How long connecting (TCP) may take.
@@ -55,6 +56,7 @@ impl Default for ClientSettings {
             plain: false,
             expiry: None,
             identity: None,
+            proxy: None,
             token_file: None,
             connect_timeout: Duration::from_secs(3),
             timeout: Duration::from_secs(10),
@@ -149,7 +151,7 @@ impl Response {
 /// The client. Make one per set of settings and keep it: it holds the connections.
 #[derive(Debug)]
 pub struct Client {
-    pool: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    ways: Ways,
     settings: ClientSettings,
     token: Option<SecretFile>,
 }
@@ -157,10 +159,6 @@ pub struct Client {
 impl Client {
     /// Sets the client up; certificates are read now, the token at each call.
     pub fn new(settings: ClientSettings) -> Result<Self, ClientError> {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(settings.connect_timeout));
         let authorities = match &settings.ca_file {
             Some(file) => tls::read_authorities(file)?,
             None if settings.plain => RootCertStore::empty(),
@@ -171,20 +169,10 @@ impl Client {
             settings.expiry.clone(),
             settings.identity.clone(),
         )?;
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
-        let pool = Pool::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .pool_idle_timeout(Duration::from_mins(1))
-            .pool_max_idle_per_host(4)
-            .build(connector);
+        let ways = Ways::new(settings.proxy.as_ref(), tls, settings.connect_timeout)?;
         let token = settings.token_file.clone().map(SecretFile::new);
         Ok(Self {
-            pool,
+            ways,
             settings,
             token,
         })
@@ -233,6 +221,10 @@ impl Client {
         if !matches!(uri.scheme_str(), Some("http" | "https")) || uri.host().is_none() {
             return Err(bad("it needs http:// or https:// and a host".to_owned()));
         }
+        let uri = self
+            .ways
+            .whole(uri)
+            .map_err(|error| bad(error.to_string()))?;
         let mut built = http::Request::new(Full::new(request.body));
         *built.method_mut() = request.method;
         *built.uri_mut() = uri;
@@ -260,10 +252,10 @@ impl Client {
         url: &str,
     ) -> Result<Response, CallError> {
         let answer = self
-            .pool
+            .ways
             .request(request)
             .await
-            .map_err(|error| CallError::from_pool(url, &error))?;
+            .map_err(|error| CallError::from_pool(url, self.settings.proxy.as_ref(), &error))?;
         let (head, body) = answer.into_parts();
         let limit = self.settings.body_limit;
         let body = Limited::new(body, limit).collect().await.map_err(|error| {

@@ -11,8 +11,6 @@
 //! ```
 
 pub mod bridge;
-#[cfg(unix)]
-mod confine;
 pub mod desk;
 pub mod evidence;
 pub mod host;
@@ -29,6 +27,8 @@ use std::path::PathBuf;
 
 use pnwatch_core::link::Cidr;
 use pnwatch_edge::config::Relay as Config;
+
+use crate::unprivileged::own_program;
 
 /// What the relay needs.
 #[derive(Debug, Clone)]
@@ -62,15 +62,6 @@ impl RelaySettings {
             program: own_program(),
         }
     }
-}
-
-/// This program. By way of the kernel's own link on Linux: nobody may not be able to walk the
-/// path to it, and after an update the path may lead to another file.
-fn own_program() -> PathBuf {
-    if cfg!(target_os = "linux") {
-        return PathBuf::from("/proc/self/exe");
-    }
-    std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/usr/local/bin/pnwatch"))
 }
 
 /// How the relay is.

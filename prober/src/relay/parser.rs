@@ -35,6 +35,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::pace::Bucket;
 use super::talk::{FromParser, HANDED, Handed, MAX_BODY, MAX_LINE, TELL, TalkError, Told, line};
+use crate::unprivileged;
 
 /// Connections that are accepted at all, turned away ones included.
 const PER_ACCEPT: Duration = Duration::from_millis(4);
@@ -101,10 +102,10 @@ pub enum ParserError {
 /// Gives up what an attacker might want, then serves until the prober goes. Standard input is the
 /// listening socket, standard output the line to the prober.
 pub async fn run(vms: Cidr, clock: SharedClock) -> Result<(), ParserError> {
-    if rustix::process::geteuid().is_root() {
+    if unprivileged::is_root() {
         return Err(ParserError::Root);
     }
-    super::confine::confine()?;
+    unprivileged::confine()?;
     let listener: std::net::TcpListener = taken(io::stdin().as_fd())?.into();
     let pipe: std::os::unix::net::UnixStream = taken(io::stdout().as_fd())?.into();
     listener.set_nonblocking(true)?;

@@ -9,13 +9,7 @@ use std::process::Stdio;
 use tokio::process::{Child, Command};
 
 use super::RelaySettings;
-
-/// The user and group without rights.
-#[cfg(target_os = "linux")]
-const NOBODY: u32 = 65_534;
-/// macOS: `nobody` is -2.
-#[cfg(not(target_os = "linux"))]
-const NOBODY: u32 = u32::MAX - 1;
+use crate::unprivileged::as_nobody;
 
 /// Starts it with the listening socket as its input and its end of the pair as its output. It
 /// is killed when the handle is dropped, and ends by itself when the other end closes.
@@ -27,14 +21,8 @@ pub(super) fn parser(
     let mut command = Command::new(&settings.program);
     command
         .args(["relay-parser", "--vms", &settings.vms.to_string()])
-        .env_clear()
-        .current_dir("/")
         .stdin(Stdio::from(OwnedFd::from(listener)))
-        .stdout(Stdio::from(OwnedFd::from(pipe)))
-        .kill_on_drop(true);
-    if rustix::process::geteuid().is_root() {
-        // Supplementary groups go with the user.
-        command.uid(NOBODY).gid(NOBODY);
-    }
+        .stdout(Stdio::from(OwnedFd::from(pipe)));
+    as_nobody(&mut command);
     command.spawn()
 }

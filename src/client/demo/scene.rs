@@ -254,6 +254,7 @@ fn probe(host: Vantage, ingest: SocketAddr, token: PathBuf) -> Result<Probe, Fai
             token_file: Some(token),
             ca_file: None,
             identity: None,
+            proxy: None,
         }],
         plan_file: None,
         state_dir: None,

@@ -1,12 +1,17 @@
-//! Device counters and the default route, from netstat(1); memory from the kernel.
+//! Device counters and the default route, from netstat(1); memory and the boot's name from the
+//! kernel.
 
 use std::process::{Command, Stdio};
 
 use crate::devices::DeviceCounters;
-use crate::mac::parse::netstat;
+use crate::mac::parse::{kernel, netstat};
 
 fn netstat(arguments: &[&str]) -> Option<String> {
-    let output = Command::new("/usr/sbin/netstat")
+    said("/usr/sbin/netstat", arguments)
+}
+
+fn said(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program)
         .args(arguments)
         .env_clear()
         .env("LC_ALL", "C")
@@ -32,6 +37,11 @@ pub fn device_counters(device: &str) -> Option<DeviceCounters> {
 /// The device of the default route, which carries everything but the PN.
 pub fn default_route_device() -> Option<String> {
     netstat::default_device(&netstat(&["-rn", "-f", "inet"])?)
+}
+
+/// Names this boot of the machine: `kern.bootsessionuuid`, another UUID with every boot.
+pub fn machine_boot() -> Option<String> {
+    kernel::boot_session(&said("/usr/sbin/sysctl", &["-n", "kern.bootsessionuuid"])?)
 }
 
 /// Resident memory in bytes.

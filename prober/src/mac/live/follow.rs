@@ -8,22 +8,29 @@ use core::time::Duration;
 use std::io::{self, Read as _};
 use std::os::fd::AsFd as _;
 
-use pnwatch_core::filter::FilterFacts;
+use pnwatch_core::filter::{FilterFacts, FilterKind};
 use pnwatch_core::link::Cidr;
 use pnwatch_core::time::Tick;
 use pnwatch_edge::clock::SharedClock;
 use socket2::{Domain, Socket, Type};
+use tokio::io::AsyncReadExt as _;
 use tokio::sync::watch;
 
 use super::command::{self, Said};
 use crate::engine::poller::Readiness;
 use crate::link::Leg;
-use crate::mac::facts::{self, Anchors, LegOutputs, PfOutputs};
+use crate::mac::apart::{self, Answer, ApartError, Question};
+use crate::mac::facts::Anchors;
+use crate::unprivileged::own_program;
 
 /// The facts are read at least this often: the routing socket does not tell of leases.
 const REFRESH: Duration = Duration::from_secs(10);
 /// Least time between two readings.
 const SPACING: Duration = Duration::from_millis(50);
+/// Longest lease file.
+const MOST_LEASE: u64 = 64 << 10;
+/// What could not be read is tried again after this time.
+const UNREAD: Duration = Duration::from_secs(1);
 /// The packet filter is asked this often: six commands each time.
 const FILTER_EVERY: Duration = Duration::from_secs(15);
 
@@ -60,7 +67,12 @@ async fn session(
     let changes = Changes::open()?;
     loop {
         let to = *target.borrow_and_update();
-        let mut read = read(name, pn, to, clock).await;
+        let Some(mut read) = read(name, pn, to, clock).await else {
+            // What is not known must not go on looking as it was.
+            leg.send_replace(None);
+            tokio::time::sleep(UNREAD).await;
+            continue;
+        };
         read.facts.filter = filter.borrow().as_ref().map(|(facts, at)| FilterFacts {
             age_s: read.read_at.since(*at).as_secs(),
             ..facts.clone()
@@ -88,7 +100,8 @@ async fn session(
     }
 }
 
-async fn read(name: &str, pn: Cidr, to: Option<Ipv4Addr>, clock: &SharedClock) -> Leg {
+/// `None` = it could not be read.
+async fn read(name: &str, pn: Cidr, to: Option<Ipv4Addr>, clock: &SharedClock) -> Option<Leg> {
     let looked_up = to.map(|to| to.to_string());
     let route = async {
         let said = command::run("/sbin/route", &["-n", "get", looked_up.as_deref()?]).await?;
@@ -100,19 +113,57 @@ async fn read(name: &str, pn: Cidr, to: Option<Ipv4Addr>, clock: &SharedClock) -
         command::run("/sbin/ifconfig", &device),
         route,
         command::run("/usr/sbin/ipconfig", &summary),
-        tokio::fs::read(lease),
+        lease_file(&lease),
     );
     let out = |said: Option<Said>| said.unwrap_or_default().out;
     let (ifconfig, summary) = (out(ifconfig), out(summary));
-    let lease_file = lease_file.ok().filter(|bytes| bytes.len() < 64 << 10);
     let lease_file = String::from_utf8_lossy(&lease_file.unwrap_or_default()).into_owned();
-    let outputs = LegOutputs {
-        ifconfig: &ifconfig,
-        route: route.as_ref().map(|(to, said)| (*to, said.as_str())),
-        summary: &summary,
-        lease_file: &lease_file,
+    let now = clock.now();
+    let said = apart::Said::Leg {
+        ifconfig,
+        route,
+        summary,
+        lease_file,
+        wall: now.wall.as_unix_nanos(),
     };
-    facts::leg((name, index(name)), pn, &outputs, clock.now())
+    match ask(name, pn, said).await? {
+        Answer::Leg { facts, arp } => Some(apart::leg(facts, arp, index(name), pn, now)),
+        Answer::Filter(_) => None,
+    }
+}
+
+/// The DHCP client's lease file; a longer one is none.
+async fn lease_file(path: &str) -> Option<Vec<u8>> {
+    let file = tokio::fs::File::open(path).await.ok()?;
+    let mut bytes = Vec::new();
+    file.take(MOST_LEASE + 1)
+        .read_to_end(&mut bytes)
+        .await
+        .ok()?;
+    (bytes.len() as u64 <= MOST_LEASE).then_some(bytes)
+}
+
+/// Has outputs read by a process without rights. Where nobody may not reach this program (a
+/// person tries it in a folder of theirs), with the rights that it has.
+async fn ask(name: &str, pn: Cidr, said: apart::Said) -> Option<Answer> {
+    let question = Question {
+        device: name.to_owned(),
+        pn,
+        said,
+    };
+    match apart::ask(&own_program(), &question).await {
+        Ok(answer) => Some(answer),
+        Err(ApartError::System(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
+            tracing::debug!(
+                "nobody may not start this program where it lies: outputs are read here"
+            );
+            Some(apart::answer(&question))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "macOS was not understood; the next reading may be");
+            None
+        }
+    }
 }
 
 async fn pfctl(arguments: &[&str]) -> Option<Said> {
@@ -144,25 +195,25 @@ async fn read_filter(name: &str, pn: Cidr) -> FilterFacts {
     let sources = pfctl(&table).await;
     let nat = pfctl(&["-a", anchors.nat, "-s", "nat"]).await;
     let all = [&info, &memory, &main, &rules, &sources, &nat];
-    let errors: Vec<&str> = all
-        .into_iter()
-        .flatten()
-        .map(|said| said.err.as_str())
-        .collect();
-    let errors = errors.join("\n");
-    let out = |said: &Option<Said>| said.as_ref().map(|said| said.out.clone());
-    let (info, memory, main) = (out(&info), out(&memory), out(&main));
-    let (rules, sources, nat) = (out(&rules), out(&sources), out(&nat));
-    let outputs = PfOutputs {
-        info: info.as_deref(),
-        memory: memory.as_deref(),
-        main: main.as_deref(),
-        rules: rules.as_deref(),
-        sources: sources.as_deref(),
-        nat: nat.as_deref(),
-        errors: &errors,
+    let errors = all.into_iter().flatten().map(|said| said.err.as_str());
+    let errors = errors.collect::<Vec<_>>().join("\n");
+    let out = |said: Option<Said>| said.map(|said| said.out);
+    let said = apart::Said::Filter {
+        info: out(info),
+        memory: out(memory),
+        main: out(main),
+        rules: out(rules),
+        sources: out(sources),
+        nat: out(nat),
+        errors,
     };
-    facts::filter(&outputs, anchors, pn, name)
+    match ask(name, pn, said).await {
+        Some(Answer::Filter(facts)) => facts,
+        _ => FilterFacts {
+            kind: FilterKind::Pf,
+            ..FilterFacts::default()
+        },
+    }
 }
 
 /// Says that something changed: a message of the routing socket, whatever it says.

@@ -1,4 +1,5 @@
-//! Structures of macOS' kernel, read from bytes: BPF records and `tcp_connection_info`.
+//! Structures of macOS' kernel, read from bytes: BPF records, `tcp_connection_info`, and a
+//! boot's name.
 
 use core::time::Duration;
 
@@ -45,4 +46,11 @@ pub fn records(buffer: &[u8]) -> impl Iterator<Item = Record<'_>> {
 /// milliseconds at offset 44. Zero until the first measurement.
 pub fn connection_rtt(info: &[u8]) -> Option<Duration> {
     Some(Duration::from_millis(word(info, 44)?.into()))
+}
+
+/// The name of the machine's boot, of `sysctl -n kern.bootsessionuuid`.
+pub fn boot_session(text: &str) -> Option<String> {
+    let id = text.trim();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    ((8..=64).contains(&id.len()) && id.bytes().all(plain)).then(|| id.to_owned())
 }

@@ -23,7 +23,7 @@ fn lines(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// A device's name, if it is one: what may travel on the wire and stand in a command.
-fn device(name: &str) -> Option<String> {
+pub(super) fn device(name: &str) -> Option<String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     let ok = !name.is_empty() && name.len() < NAME && name.chars().all(plain);
     ok.then(|| name.to_owned())

@@ -158,6 +158,7 @@ impl Site {
             token_file: Some(token_file(self.folder.path(), name)),
             ca_file: None,
             identity: None,
+            proxy: None,
         })
     }
 

@@ -51,6 +51,8 @@ pub struct Sight {
     pub heard_since: Tick,
     /// It said that it stops.
     pub stopping: bool,
+    /// Newer evidence of it is still on its way.
+    pub behind: bool,
     boot_id: String,
     seq: u64,
     /// Its PN leg, and since when it has been like that.
@@ -176,6 +178,7 @@ impl Board {
                 last_report: now,
                 heard_since: now,
                 stopping: false,
+                behind: false,
                 boot_id: String::new(),
                 seq: 0,
                 link: None,
@@ -199,6 +202,7 @@ impl Board {
         sight.seq = report.seq;
         sight.last_report = now;
         sight.stopping = report.stopping;
+        sight.behind = report.behind;
         if let Some(link) = &report.link {
             let before = sight.link.as_ref().and_then(|(f, _)| f.filter.as_ref());
             let filter = link.facts.filter.as_ref();
@@ -388,11 +392,20 @@ impl Board {
         &self.vantages
     }
 
-    /// Whether `vantage` reported within the stale time and has not said goodbye.
+    /// Whether `vantage` reported within the stale time, has not said goodbye, and has told all
+    /// that it knows.
     pub fn is_reporting(&self, vantage: &Vantage, now: Tick) -> bool {
+        let current = |s: &Sight| !s.stopping && !s.behind;
         self.vantages
             .get(vantage)
-            .is_some_and(|s| !s.stopping && now.since(s.last_report) <= self.limits.stale)
+            .is_some_and(|s| current(s) && now.since(s.last_report) <= self.limits.stale)
+    }
+
+    /// Whether `vantage` reports, and told of its own leg within the stale time.
+    pub fn tells_link(&self, vantage: &Vantage, now: Tick) -> bool {
+        let sight = self.vantages.get(vantage);
+        let told = sight.is_some_and(|s| now.since(s.link_told) <= self.limits.stale);
+        told && self.is_reporting(vantage, now)
     }
 
     /// Whether `vantage` reported within one report's time, so that a miss would be known.

@@ -66,11 +66,13 @@ fn stage(fault: Fault) -> Option<u8> {
 impl Open {
     /// Whether `seen` is only passed on the way back from what the finding names.
     fn is_passing(&mut self, seen: Fault, now: Tick) -> bool {
-        // Connections follow a route that is right, or a table that has room again, by seconds.
-        let follows = matches!(
-            self.finding.fault,
-            Fault::RouteWrong | Fault::StateExhausted
-        ) && seen == Fault::NodeportNotServed;
+        let drained = self.finding.fault == Fault::Draining;
+        // Connections follow a route that is right, a table that has room again, or the answer
+        // that ends a drain, by seconds.
+        let follows = match self.finding.fault {
+            Fault::RouteWrong | Fault::StateExhausted => seen == Fault::NodeportNotServed,
+            _ => drained && seen != Fault::Draining,
+        };
         let back = match (stage(self.finding.fault), stage(seen)) {
             (Some(named), Some(seen)) => seen > named,
             _ => follows,
@@ -80,7 +82,7 @@ impl Open {
             return false;
         }
         let since = match self.passing {
-            Some((fault, since)) if fault == seen => since,
+            Some((fault, since)) if fault == seen || drained => since,
             _ => now,
         };
         self.passing = Some((seen, since));

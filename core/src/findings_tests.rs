@@ -157,9 +157,12 @@ fn a_drain_without_end_pages_in_place() {
     let mut all = findings();
     let drain = seen(Fault::Draining, Severity::Info, Confidence::High, 0);
     feed(&mut all, 0, vec![drain], Standing::Against);
-    let dead = critical(Fault::AccountUnreachable, Confidence::Medium, 0);
+    let dead = || critical(Fault::AccountUnreachable, Confidence::Medium, 0);
+    // That the excuse is over may also be its good end: that has its seconds.
+    let against = Standing::Against;
+    assert_eq!(feed(&mut all, 300_000, vec![dead()], against), []);
     assert_eq!(
-        feed(&mut all, 300_000, vec![dead], Standing::Against),
+        feed(&mut all, 308_000, vec![dead()], against),
         [(Change::Sharpened, Fault::AccountUnreachable)]
     );
 }
@@ -303,4 +306,32 @@ fn of_a_flood_every_recovery_is_remembered_until_it_was_told() {
     feed(&mut all, later + 60_000, Vec::new(), Standing::Clear);
     assert_eq!(all.closed().count(), MAX_CLOSED);
     assert_eq!(all.closed().next().unwrap().fault, Fault::NodeDown);
+}
+
+#[test]
+fn what_the_end_of_a_drain_leaves_for_seconds_wakes_nobody_and_what_stays_does() {
+    let mut all = findings();
+    let drains = || seen(Fault::Draining, Severity::Info, Confidence::High, 0);
+    let dead = |fault| critical(fault, Confidence::High, 0);
+    let against = Standing::Against;
+    feed(&mut all, 1000, vec![drains()], against);
+    assert_eq!(feed(&mut all, 60_000, vec![drains()], against), []);
+    // It said ready; the next checks have not come. Which of its names is seen matters not.
+    for (ms, fault) in [
+        (60_100, Fault::AccountUnreachable),
+        (62_000, Fault::PodDead),
+        (68_000, Fault::AccountUnreachable),
+    ] {
+        assert_eq!(feed(&mut all, ms, vec![dead(fault)], against), [], "{ms}");
+    }
+    // Draining again, its time begins anew.
+    assert_eq!(feed(&mut all, 68_050, vec![drains()], against), []);
+    assert_eq!(
+        feed(&mut all, 76_000, vec![dead(Fault::PodDead)], against),
+        []
+    );
+    assert_eq!(
+        feed(&mut all, 84_000, vec![dead(Fault::PodDead)], against),
+        [(Change::Sharpened, Fault::PodDead)]
+    );
 }

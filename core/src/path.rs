@@ -124,6 +124,9 @@ struct Silence {
     /// Start of the success that ended the last silence of more than a blip.
     recovered: Option<Tick>,
     down: bool,
+    /// Start of the first miss of the outage that was confirmed and that nothing has ended, also
+    /// over times in which nothing was measured.
+    began: Option<Tick>,
 }
 
 impl Silence {
@@ -132,10 +135,12 @@ impl Silence {
             .newest
             .is_some_and(|newest| start.since(newest) > limits.stale)
         {
-            // Nothing was known in between: what was missing then is no news of now.
+            // Nothing was known in between: what was missing then is no news of now, and must be
+            // confirmed anew. If it is, and nothing was reached, it is still the same outage.
             *self = Self {
                 last_success: self.last_success,
                 newest: self.newest,
+                began: self.began,
                 ..Self::default()
             };
         }
@@ -151,6 +156,7 @@ impl Silence {
                     self.recovered = Some(first);
                 }
                 self.since = None;
+                self.began = None;
                 self.down = false;
             }
         } else {
@@ -158,6 +164,9 @@ impl Silence {
             self.successes_since = None;
             let since = *self.since.get_or_insert(start);
             self.down |= start.since(since) >= limits.confirm;
+            if self.down {
+                self.began.get_or_insert(since);
+            }
         }
     }
 }
@@ -237,6 +246,14 @@ impl PathState {
     /// Start of the first miss since the last success.
     pub fn missing_since(&self) -> Option<Tick> {
         self.silence.since
+    }
+
+    /// Start of the first miss of an outage that was once confirmed and has not ended.
+    ///
+    /// Where nothing was measured for a while in the middle of it (the pod of a node that lost its
+    /// address is asked nothing), this is from before, [`PathState::missing_since`] from after.
+    pub fn outage_began(&self) -> Option<Tick> {
+        self.silence.began
     }
 
     /// Start of the newest successful check.

@@ -109,6 +109,101 @@ fn the_start_of_a_long_outage_is_kept() {
     assert_eq!(state.last_success(), Some(ms(200)));
 }
 
+#[test]
+fn an_outage_reaches_back_over_a_time_in_which_nothing_was_measured() {
+    let (ok, no) = (true, false);
+    for (results, at, verdict, since, began) in [
+        (
+            &[(0, ok), (1000, no)][..],
+            1000,
+            Verdict::Suspect,
+            Some(1000),
+            None,
+        ),
+        (
+            &[(1000, no), (2000, no)],
+            2000,
+            Verdict::Down,
+            Some(1000),
+            Some(1000),
+        ),
+        // One miss after the gap confirms nothing; two do, and it is the outage from before.
+        (
+            &[(1000, no), (2000, no), (20_000, no)],
+            20_000,
+            Verdict::Suspect,
+            Some(20_000),
+            Some(1000),
+        ),
+        (
+            &[(1000, no), (2000, no), (20_000, no), (21_000, no)],
+            21_000,
+            Verdict::Down,
+            Some(20_000),
+            Some(1000),
+        ),
+        // Twice.
+        (
+            &[
+                (1000, no),
+                (2000, no),
+                (20_000, no),
+                (40_000, no),
+                (41_000, no),
+            ],
+            41_000,
+            Verdict::Down,
+            Some(40_000),
+            Some(1000),
+        ),
+        // What was never confirmed is not an outage to go on with.
+        (
+            &[(1000, no), (20_000, no), (21_000, no)],
+            21_000,
+            Verdict::Down,
+            Some(20_000),
+            Some(20_000),
+        ),
+        // One success after the gap ends it.
+        (
+            &[
+                (1000, no),
+                (2000, no),
+                (20_000, ok),
+                (21_000, no),
+                (22_000, no),
+            ],
+            22_000,
+            Verdict::Down,
+            Some(21_000),
+            Some(21_000),
+        ),
+        // Told late, it ends it all the same.
+        (
+            &[
+                (1000, no),
+                (2000, no),
+                (21_000, no),
+                (22_000, no),
+                (20_000, ok),
+            ],
+            22_000,
+            Verdict::Down,
+            Some(21_000),
+            Some(21_000),
+        ),
+    ] {
+        let state = after(results);
+        assert_eq!(
+            state.verdict_at(ms(at), &Limits::default()),
+            verdict,
+            "{results:?}"
+        );
+        assert_eq!(state.missing_since(), since.map(ms), "{results:?}");
+        assert_eq!(state.outage_began(), began.map(ms), "{results:?}");
+    }
+}
+
 /// A prober at 1 Hz that bursts at 10 Hz from the first known miss to the next success, as the
 /// checks of one path: `alive(start)` says whether a check that starts then is answered.
 fn probe(phase: u64, deadline: u64, until: u64, alive: impl Fn(u64) -> bool) -> Vec<Verdict> {

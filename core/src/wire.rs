@@ -57,6 +57,10 @@ pub struct Report {
     /// Evidence from before this boot, or spooled for too long: counted, never judged by.
     #[serde(default, skip_serializing_if = "is_false")]
     pub history: bool,
+    /// Evidence that is newer by seconds waits behind this: counted and remembered, judged by
+    /// once the rest has come. What it tells may be over already.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub behind: bool,
     /// What the checks saw since the last report.
     #[serde(default)]
     pub paths: Vec<PathReport>,
@@ -289,6 +293,7 @@ impl Report {
             sent_at: self.sent_at,
             stopping: vm.stopping,
             history: self.history,
+            behind: self.behind,
             paths: vm.paths.iter().filter(|p| may_tell(p)).cloned().collect(),
             link: None,
             ready: Vec::new(),

@@ -100,6 +100,7 @@ fn report(host: &str, seq: u64, pn: Outcome, vms: Vec<VmReport>) -> Report {
         sent_at: now(0).wall,
         stopping: false,
         history: false,
+        behind: false,
         paths,
         link: None,
         ready: Vec::new(),

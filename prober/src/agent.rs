@@ -453,8 +453,12 @@ impl<E: Engine> Agent<E> {
             sent_at: now.wall,
             stopping: false,
             history: now.tick.since(unit.at) > HISTORY,
+            behind: self
+                .exporters
+                .get(number)
+                .is_some_and(|e| e.outbox.is_behind()),
             paths: unit.paths(now.tick),
-            link: self.leg.as_ref().filter(|_| current).map(|leg| {
+            link: self.told_leg(current, now.tick).map(|leg| {
                 let mut link = self.with_filter(leg.report(now.tick));
                 self.add_states(&mut link.facts);
                 link
@@ -478,6 +482,11 @@ impl<E: Engine> Agent<E> {
             large: unit.large(now.tick),
             vms: unit.vms.iter().map(|vm| vm.told(now.tick)).collect(),
         }
+    }
+
+    fn told_leg(&self, current: bool, now: Tick) -> Option<&Leg> {
+        let leg = self.leg.as_ref();
+        leg.filter(|leg| current && leg.is_current(now))
     }
 
     /// How full the kernel's table of connections is belongs to the machine's packet filter.
@@ -510,6 +519,7 @@ impl<E: Engine> Agent<E> {
             };
             let mut report = self.report(number, newest.seq, &newest.unit, now, true);
             report.stopping = true;
+            report.behind = false;
             let transport = self.exporters[number].transport.clone();
             calls.push(async move {
                 if let Err(error) = transport.report(&report).await {

@@ -26,6 +26,9 @@ pub const KEPT: usize = 600;
 pub const KEPT_PATHS: usize = 200_000;
 /// Units in one report at most: the finest slot of the budgets, at one a second.
 pub const JOINED: usize = 10;
+/// By how much what waits is newer than what is sent, for it to be said: more than the one unit
+/// that comes while a report is under way.
+pub const BEHIND: Duration = Duration::from_secs(2);
 /// For how long a line is down before what waits goes to the disk.
 pub const SPOOLED_AFTER: Duration = Duration::from_secs(10);
 
@@ -235,6 +238,13 @@ impl Outbox {
     /// The unit that was pushed last, whatever waits before it: what a goodbye tells.
     pub fn newest(&self) -> Option<&Numbered> {
         self.queue.back()
+    }
+
+    /// Whether what waits behind the oldest unit is newer by more than [`BEHIND`]: who judged by
+    /// that one alone would name what may be over already.
+    pub fn is_behind(&self) -> bool {
+        let ends = self.queue.front().zip(self.queue.back());
+        ends.is_some_and(|(oldest, newest)| newest.unit.at.since(oldest.unit.at) > BEHIND)
     }
 
     /// Units that wait or are under way.

@@ -61,6 +61,27 @@ fn what_has_waited_goes_ten_at_a_time_and_nothing_is_lost() {
 }
 
 #[test]
+fn what_is_sent_says_when_newer_evidence_waits_behind_it() {
+    let mut outbox = filled(1..=25);
+    for (seq, behind) in [(10, true), (20, true), (25, false)] {
+        let (next, newest) = outbox.take(at(30)).unwrap();
+        assert_eq!(
+            (next.seq, newest, outbox.is_behind()),
+            (seq, !behind, behind)
+        );
+        outbox.done(false, Tick::default());
+    }
+    // What comes while a report is under way makes it no old news.
+    let mut outbox = filled(1..=1);
+    outbox.take(at(1)).unwrap();
+    outbox.push(unit(2));
+    outbox.push(unit(3));
+    assert!(!outbox.is_behind());
+    outbox.push(unit(4));
+    assert!(outbox.is_behind());
+}
+
+#[test]
 fn without_room_samples_go_first_and_then_the_oldest_units() {
     let mut outbox = filled(1..=WHOLE as u64 + 10);
     assert_eq!((outbox.len(), outbox.dropped()), (WHOLE + 10, 0));

@@ -21,6 +21,7 @@ fn report(seq: u64) -> Report {
         sent_at: at(0).wall,
         stopping: false,
         history: true,
+        behind: false,
         paths: vec![PathReport {
             subject: "node:n1".parse().unwrap(),
             layer: Layer::Arp,

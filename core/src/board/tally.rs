@@ -36,6 +36,8 @@ pub struct Tally {
     pub quiet: Vec<Vantage>,
     /// Start of the first miss.
     pub onset: Option<Tick>,
+    /// When the outage of those that are `Down` began, also where nothing was measured since.
+    pub began: Option<Tick>,
     /// When the first `Down` was known.
     pub down_seen: Option<Tick>,
     /// Newest evidence of all.
@@ -91,6 +93,11 @@ impl Board {
                 .iter()
                 .filter(|(_, _, verdict)| *verdict == Verdict::Down)
                 .filter_map(|(_, p, _)| p.down_seen)
+                .min(),
+            began: paths
+                .iter()
+                .filter(|(_, _, verdict)| *verdict == Verdict::Down)
+                .filter_map(|(_, p, _)| p.state.outage_began())
                 .min(),
             newest: paths.iter().filter_map(|(_, p, _)| p.state.newest()).max(),
             ..Tally::default()

@@ -56,11 +56,13 @@ fn judge(
     )?;
     let at_tcp = signs.tcp == Reach::Nobody;
     let tally = if at_tcp { &tcp } else { &http };
+    // While its node is away a pod is asked nothing: an outage from before goes on.
+    let since = tally.onset.into_iter().chain(tally.began).min();
     let mut diagnosis = Diagnosis::new(
         Blame::Account,
         target.account.as_str(),
         named,
-        tally.onset.unwrap_or(now),
+        since.unwrap_or(now),
     );
     let layer = if at_tcp { Layer::Tcp } else { Layer::Http };
     let name = text::subject(subject);

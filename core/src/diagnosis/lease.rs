@@ -76,9 +76,10 @@ fn held<'a>(case: &Case<'a>, blamed: &Blamed) -> Vec<Held<'a>> {
             vantage,
             matches!(extent, Some(Extent::All | Extent::Before(_))),
         );
-        // What a silent vantage said last says nothing of now.
-        let reports = case.board.is_reporting(vantage, case.now.tick);
-        let silent = case.holds(Hold::SilentVantage, vantage, !reports);
+        // What a silent vantage said last says nothing of now; nor does one that has slept and
+        // speaks again, before it has looked at its leg: the lease may be renewed since.
+        let told = case.board.tells_link(vantage, case.now.tick);
+        let silent = case.holds(Hold::SilentVantage, vantage, !told);
         let Some((facts, _)) = sight.link.as_ref().filter(|_| !hidden && !silent) else {
             continue;
         };

@@ -318,6 +318,12 @@ fn large(case: &Case<'_>, blamed: &Blamed) -> Vec<Edge> {
             if !fresh || !up.is_reached() {
                 continue;
             }
+            // What stalled in an outage that is over says nothing of now.
+            let path = case.board.path(vantage, subject, Layer::Http);
+            let recovered = path.and_then(|p| p.state.recovered_at());
+            if has_stalled(read) && recovered.is_some_and(|back| back > at) {
+                continue;
+            }
             let bad = has_stalled(read) && read.misses >= STALLED;
             // One that stalled once says neither.
             if has_stalled(read) && !bad {

@@ -197,7 +197,7 @@ pub(super) fn link_word(
         since: *since,
     };
     // What a vantage said that does not report any more says nothing of now.
-    let stale = now.since(sight.last_report) > case.board.limits().stale || sight.stopping;
+    let stale = !case.board.is_reporting(own, now);
     if sign == LinkSign::Fine {
         let before_onset = onset.is_some_and(|onset| sight.link_told <= onset);
         // Misses that began before the link was right are its own: it has just come back.

@@ -142,7 +142,7 @@ impl Ground<'_> {
         let Some((facts, _)) = sight.and_then(|s| s.link.as_ref()) else {
             return Standing::Blind;
         };
-        if !self.board.is_reporting(vantage, self.now) {
+        if !self.board.tells_link(vantage, self.now) {
             return Standing::Blind;
         }
         let pn = self.inventory.pn_cidr;

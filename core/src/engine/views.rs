@@ -120,7 +120,7 @@ impl Engine {
             } else {
                 Verdict::Unknown
             };
-            let since = path.state.missing_since().map(|since| now.wall_at(since));
+            let since = path.state.outage_began().map(|began| now.wall_at(began));
             PathView {
                 verdict,
                 down_since: since.filter(|_| verdict == Verdict::Down),

@@ -18,6 +18,9 @@ pub const MAX_ROUTES: usize = 256;
 pub const MAX_ROUTE_BYTES: usize = 256;
 /// Most labels looked at on one line.
 const MAX_LABELS: usize = 32;
+/// No counter gets there: an exabyte, or a request each nanosecond for thirty years. Below it the
+/// sum over any body is finite.
+const MAX_VALUE: f64 = 1e18;
 
 /// Cumulative numbers of one public route.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -300,7 +303,7 @@ impl Labels {
         }
         let mut words = rest.split_ascii_whitespace();
         let value: f64 = words.next()?.parse().ok()?;
-        if !value.is_finite() || value < 0.0 {
+        if !(0.0..=MAX_VALUE).contains(&value) {
             return None;
         }
         match words.next() {

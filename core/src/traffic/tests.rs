@@ -94,6 +94,7 @@ fn lines_of_every_shape() {
         ),
         (format!("{name}{{route=\"/a}}\\\"b\"}} 5"), 5.0),
         (format!("{name}{{route=\"/a\"}} NaN"), 0.0),
+        (format!("{name}{{route=\"/a\"}} 1e308"), 0.0),
         (format!("{name}{{route=\"/a\"}} -5"), 0.0),
         (format!("{name}{{route=\"/a\"}}"), 0.0),
         (format!("{name}{{route=\"/a\" 5"), 0.0),
@@ -312,7 +313,101 @@ fn body() -> impl Strategy<Value = Vec<u8>> {
     lines.prop_map(|lines| lines.concat())
 }
 
+/// Pieces that mean something to the format, or almost.
+const WORDS: [&str; 16] = [
+    "kura_http_requests_total_total{",
+    "kura_public_request_latency_seconds_count{",
+    "process_start_time_seconds ",
+    "route=\"",
+    "status=\"503\"",
+    "\\\"",
+    "\\",
+    "} ",
+    ",,",
+    " NaN\n",
+    " +Inf\n",
+    " 1e308\n",
+    " 1e400\n",
+    "# TYPE kura_http_requests_total counter\n",
+    "\0",
+    "\n",
+];
+
+/// One damage: where, which, with what, how much.
+type Damage = (prop::sample::Index, u8, u8, usize);
+
+/// A real body, damaged: bytes changed, words put in, parts cut out or doubled.
+fn damaged() -> impl Strategy<Value = Vec<u8>> {
+    let damages = prop::collection::vec(
+        (
+            any::<prop::sample::Index>(),
+            0..5_u8,
+            any::<u8>(),
+            1..200_usize,
+        ),
+        1..24,
+    );
+    (any::<bool>(), damages).prop_map(|(busy, damages): (bool, Vec<Damage>)| {
+        let mut body = if busy { BUSY } else { SILENT }.as_bytes().to_vec();
+        for (place, what, byte, much) in damages {
+            let at = place.index(body.len() + 1);
+            let end = (at + much).min(body.len());
+            match what {
+                0 => body.extend(byte.to_le_bytes()),
+                1 => drop(body.drain(at..end)),
+                2 => {
+                    let part = body[at..end].to_vec();
+                    drop(body.splice(at..at, part));
+                }
+                3 => {
+                    if let Some(there) = body.get_mut(at) {
+                        *there = byte;
+                    }
+                }
+                _ => {
+                    let word = WORDS[much % WORDS.len()].bytes();
+                    drop(body.splice(at..at, word));
+                }
+            }
+        }
+        body
+    })
+}
+
 proptest! {
+    /// `PROPTEST_CASES=1000000` makes the recorded run of docs/recorded-runs.md of it.
+    #[test]
+    fn a_damaged_body_in_any_chunks_is_bounded_and_reads_alike(
+        body in damaged(),
+        size in 1_usize..300,
+    ) {
+        let names = Names::default();
+        let mut whole = Parser::new(&names);
+        whole.push(&body);
+        let whole = whole.finish();
+        let mut pieces = Parser::new(&names);
+        for chunk in body.chunks(size) {
+            pieces.push(chunk);
+        }
+        prop_assert!(whole.routes.len() <= MAX_ROUTES);
+        for sum in [whole.public, whole.internal, whole.unclassified] {
+            prop_assert!(sum.is_finite() && sum >= 0.0, "{}", sum);
+        }
+        prop_assert_eq!(&whole, &pieces.finish());
+        // And after real ones: nothing that a body says makes nonsense of what is known.
+        let mut watch = Watch::new(parse(BUSY));
+        watch.run(24, 31.0, 212.0);
+        for _ in 0..3 {
+            watch.at += 5;
+            watch.scrape = whole.clone();
+            watch.take();
+            let seen = watch.read();
+            for traffic in [seen.public, seen.internal] {
+                prop_assert!(traffic.rate().is_none_or(|r| r.is_finite() && r >= 0.0));
+            }
+        }
+    }
+
     #[test]
     fn any_bytes_in_any_chunks_are_read_alike(body in body(), size in 1_usize..300) {
         let names = Names::default();

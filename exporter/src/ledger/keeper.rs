@@ -37,11 +37,20 @@ pub struct Keeper {
     pub book: Book,
     policy: Policy,
     maintenance: Vec<Maintenance>,
-    /// Endpoints that said draining, and until when that excuses them.
-    draining: BTreeMap<Subject, Tick>,
+    /// Endpoints that said draining.
+    draining: BTreeMap<Subject, Drain>,
     saved: Vec<Finding>,
     /// Since when each account's budget has burned.
     burning_since: BTreeMap<Account, Tick>,
+}
+
+/// How long a drain excuses.
+#[derive(Debug, Clone, Copy)]
+struct Drain {
+    /// What was seen before this is excused.
+    until: Tick,
+    /// The endpoint said ready since: the next drain is another one.
+    over: bool,
 }
 
 /// What a turn brought.
@@ -84,25 +93,23 @@ impl Keeper {
             };
             let events = Events::of(tcp, http, self.policy.fast);
             // What a spool brings back belongs to when it was seen.
-            let age = Duration::from_micros(events.age_us);
-            let then = Now {
-                tick: now.tick.before(age),
-                wall: now.wall.before(age),
-            };
-            self.enter(report, target, &events, (then, now.tick));
+            self.enter(report, target, &events, now);
         }
     }
 
-    fn enter(
-        &mut self,
-        report: &Report,
-        target: &AccountTarget,
-        events: &Events,
-        (now, arrived): (Now, Tick),
-    ) {
+    fn enter(&mut self, report: &Report, target: &AccountTarget, events: &Events, arrived: Now) {
         let kind = report.vantage.kind();
         let key = SeriesKey::reachability(target.account.clone(), kind);
-        let excused = self.excused(target, now);
+        let ago = |age_us| {
+            let age = Duration::from_micros(age_us);
+            Now {
+                tick: arrived.tick.before(age),
+                wall: arrived.wall.before(age),
+            }
+        };
+        let now = ago(events.age_us);
+        let failed = ago(events.bad_age_us);
+        let excused = self.excused(target, failed);
         for (event, count) in [
             (Event::Good, events.good),
             (Event::Unmeasured, events.unmeasured),
@@ -112,10 +119,11 @@ impl Keeper {
             }
         }
         if events.bad > 0 && excused {
-            self.book.record(&key, Event::Excused, events.bad, now);
+            self.book.record(&key, Event::Excused, events.bad, failed);
         } else if events.bad > 0 {
+            let when = (failed, arrived.tick);
             self.book
-                .record_bad_late(&key, &report.vantage, events.bad, (now, arrived));
+                .record_bad_late(&key, &report.vantage, events.bad, when);
         }
         // A VM's clock and NAT would be measured, not the PN: latency is promised to hosts.
         if kind == VantageKind::Host && events.fast + events.slow > 0 {
@@ -125,21 +133,32 @@ impl Keeper {
                 measure: Measure::Latency,
             };
             self.book.record(&key, Event::Good, events.fast, now);
-            let slow = if excused { Event::Excused } else { Event::Bad };
+            let slow = if self.excused(target, now) {
+                Event::Excused
+            } else {
+                Event::Bad
+            };
             self.book.record(&key, slow, events.slow, now);
         }
     }
 
     fn note_draining(&mut self, report: &Report, now: Now) {
         for ready in &report.ready {
+            let said = now.tick.before(Duration::from_micros(ready.age_us));
+            let known = self.draining.get_mut(&ready.subject);
             if ready.ready {
-                self.draining.remove(&ready.subject);
-            } else if ready.draining {
-                let since = now.tick.before(Duration::from_micros(ready.age_us));
+                // What was refused before that may be told with it.
+                if let Some(drain) = known.filter(|drain| !drain.over) {
+                    drain.until = drain.until.min(said);
+                    drain.over = true;
+                }
+            } else if ready.draining && known.is_none_or(|drain| drain.over) {
                 // Said again, it lasts no longer.
-                self.draining
-                    .entry(ready.subject.clone())
-                    .or_insert_with(|| since.after(LONGEST_DRAIN));
+                let drain = Drain {
+                    until: said.after(LONGEST_DRAIN),
+                    over: false,
+                };
+                self.draining.insert(ready.subject.clone(), drain);
             }
         }
     }
@@ -150,7 +169,7 @@ impl Keeper {
         let drains = self
             .draining
             .get(&target.subject())
-            .is_some_and(|until| now.tick < *until);
+            .is_some_and(|drain| now.tick < drain.until);
         let planned = self
             .maintenance
             .iter()
@@ -160,8 +179,10 @@ impl Keeper {
 
     /// Charges what findings explain, judges the budgets, collects what is to be saved.
     pub fn turn(&mut self, open: &[Finding], inventory: &Inventory, now: Now) -> Turn {
-        self.draining
-            .retain(|subject, _| inventory.targets.contains_key(subject));
+        self.draining.retain(|subject, drain| {
+            let past = drain.over && now.tick.since(drain.until) > LONGEST_DRAIN;
+            inventory.targets.contains_key(subject) && !past
+        });
         let told = Told::of(open);
         self.book.claim(now, CLAIM, |bad| {
             let finding = told.explaining(bad, now)?;
@@ -347,6 +368,8 @@ struct Events {
     slow: u32,
     /// Age of the newest check, microseconds.
     age_us: u64,
+    /// Age of the newest that failed, microseconds.
+    bad_age_us: u64,
 }
 
 impl Events {
@@ -374,6 +397,9 @@ impl Events {
         };
         let ages = tcp.iter().chain(&http).map(|r| r.last_age_us);
         events.age_us = ages.min().unwrap_or(0);
+        let failed = tcp.iter().chain(&http);
+        let failed = failed.filter(|r| r.outcome.cause().is_some());
+        events.bad_age_us = failed.map(|r| r.last_age_us).min().unwrap_or(events.age_us);
         for rtt in http.iter().flat_map(|run| &run.rtt_us) {
             if Duration::from_micros(u64::from(*rtt)) <= fast {
                 events.fast = events.fast.saturating_add(1);

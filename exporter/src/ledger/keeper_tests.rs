@@ -54,6 +54,7 @@ fn report(vantage: &str, paths: Vec<PathReport>) -> Report {
         sent_at: Timestamp::default(),
         stopping: false,
         history: false,
+        behind: false,
         paths,
         link: None,
         ready: Vec::new(),
@@ -180,6 +181,44 @@ fn a_drain_is_excused_until_its_deadline() {
         counts(&keeper, VantageKind::Host, at(300)),
         (0, 40, 0, 260, 0)
     );
+}
+
+/// A report is a second's worth: the last refusals come with the answer that ends the drain.
+#[test]
+fn what_was_refused_before_a_drain_ended_is_excused_and_the_next_drain_is_another() {
+    let mut keeper = keeper();
+    let ready = |ready, age_us| ReadyReport {
+        subject: subject(),
+        ready,
+        draining: !ready,
+        age_us,
+    };
+    let told = |ready: ReadyReport, refused_age_us| {
+        let mut paths = vec![path(Layer::Tcp, "unreached:refused", 1)];
+        for run in &mut paths[0].runs {
+            (run.first_age_us, run.last_age_us) = (refused_age_us, refused_age_us);
+        }
+        let answered = path(Layer::Tcp, "reached", 1).runs;
+        paths[0].runs.extend(answered);
+        let mut told = report("host/m", paths);
+        told.ready = vec![ready];
+        told
+    };
+    keeper.report(&told(ready(false, 900_000), 0), &inventory(), at(10));
+    // Refused 0.8 s ago, ready 0.2 s ago.
+    keeper.report(&told(ready(true, 200_000), 800_000), &inventory(), at(50));
+    let host = VantageKind::Host;
+    assert_eq!(counts(&keeper, host, at(50)), (2, 0, 0, 2, 0));
+    // After the end nothing is excused, also if it is told again that it is ready.
+    keeper.report(&told(ready(true, 0), 0), &inventory(), at(52));
+    assert_eq!(counts(&keeper, host, at(52)), (3, 1, 0, 2, 0));
+    // An hour later another drain has its own time.
+    for second in 0..60 {
+        keeper.turn(&[], &inventory(), at(60 + second * 60));
+    }
+    keeper.report(&told(ready(false, 0), 0), &inventory(), at(3700));
+    keeper.report(&told(ready(false, 0), 0), &inventory(), at(3800));
+    assert_eq!(counts(&keeper, host, at(3800)).3, 2);
 }
 
 #[test]

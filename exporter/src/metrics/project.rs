@@ -252,8 +252,10 @@ fn links(out: &mut Exposition, snapshot: &Snapshot) {
             }
         }
     });
+    // Of who is silent nobody knows whether it was renewed: absent, and not run out.
+    let leases = || links.iter().filter(|(_, seen, _)| seen.reporting);
     out.add(&metric::LINK_LEASE_REMAINING, |f| {
-        for (vantage, seen, link) in &links {
+        for (vantage, seen, link) in leases() {
             if let Some(lease) = link.lease(snapshot.pn_cidr) {
                 // As old as the report that told it.
                 let age = seen.last_report.map(|at| view.at.since(at));
@@ -263,7 +265,7 @@ fn links(out: &mut Exposition, snapshot: &Snapshot) {
         }
     });
     out.add(&metric::LINK_LEASE_DURATION, |f| {
-        for (vantage, _, link) in &links {
+        for (vantage, _, link) in leases() {
             if let Some(lease) = link.lease(snapshot.pn_cidr) {
                 f.push(&[vantage, &link.device], lease.granted.as_secs_f64());
             }

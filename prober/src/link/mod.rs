@@ -15,6 +15,10 @@ use pnwatch_core::plan::Plan;
 use pnwatch_core::time::Tick;
 use pnwatch_core::wire::LinkReport;
 
+/// How old a reading may be that is told: it is read at least every thirty seconds, and that may
+/// be late on a busy machine.
+pub const CURRENT: Duration = Duration::from_secs(45);
+
 /// The PN leg as it was last read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leg {
@@ -66,6 +70,12 @@ impl Leg {
     pub fn route_is_right(&self) -> Option<bool> {
         let route = self.facts.route.as_ref()?;
         Some(route.device.as_deref() == Some(self.facts.device.as_str()))
+    }
+
+    /// Whether it was read lately enough to be told. A process that slept knows what was true
+    /// before: the lease may be renewed since, and what is left of the old one nobody asks for.
+    pub fn is_current(&self, now: Tick) -> bool {
+        now.since(self.read_at) <= CURRENT
     }
 
     /// Takes a newer reading; whether anything but the lifetimes changed.
@@ -194,6 +204,8 @@ mod tests {
         let mut now = leg(1000, 60);
         assert!(!now.update(leg(3000, 58)));
         assert_eq!(now.since, Tick::from_millis(1000));
+        assert!(now.is_current(Tick::from_millis(48_000)));
+        assert!(!now.is_current(Tick::from_millis(48_001)));
         let report = now.report(Tick::from_millis(8000));
         assert_eq!(report.held_us, 7_000_000);
         assert_eq!(report.facts.addresses[0].valid_for_s, Some(53));

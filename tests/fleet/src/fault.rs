@@ -108,6 +108,8 @@ pub enum Break {
     Down,
     /// Exporter: it restarts; open findings are read back.
     Restart,
+    /// Exporter: it is away; its probers keep what they saw, and tell it when it is back.
+    Away,
     /// Exporter: its wall clock jumps by `value` seconds.
     ClockStep,
 }

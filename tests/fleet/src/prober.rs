@@ -523,6 +523,7 @@ impl Prober {
             sent_at: Timestamp::default(),
             stopping,
             history: false,
+            behind: false,
             paths,
             link: self.link.as_ref().map(|(facts, since)| LinkReport {
                 facts: facts.clone(),

@@ -12,11 +12,12 @@ use pnwatch_core::diagnosis::rule::InForce;
 use pnwatch_core::fault::{Alert, Blame, Fault, Severity};
 use pnwatch_core::finding::{Change, Finding, Identity};
 use pnwatch_core::gate::Verdict;
+use pnwatch_core::time::Timestamp;
 use serde::Deserialize;
 
 use crate::fault::{Break, Target};
 use crate::rng::Rng;
-use crate::sim::{Setup, Sim, Step};
+use crate::sim::{Setup, Sim, Step, wall_at};
 use crate::world::Size;
 
 /// A scenario as written.
@@ -163,7 +164,13 @@ pub struct Wanted {
     severity: Option<Severity>,
     /// Its alert, if given.
     alertname: Option<Alert>,
+    /// When it began, since the begin, if given: its own start is within [`TRUE_WITHIN`] of that.
+    #[serde(default, with = "humantime_option")]
+    began: Option<Duration>,
 }
+
+/// How far a finding's own start may be from the truth: the pace of checks, and a report's way.
+const TRUE_WITHIN: Duration = Duration::from_millis(1500);
 
 impl Wanted {
     fn is(&self, finding: &Finding) -> bool {
@@ -369,7 +376,7 @@ impl Scenario {
         for expect in &expects {
             sim.run_until(expect.at + shift);
             for judge in 0..sim.judges() {
-                compare(expect, &sim.open(judge), |what| miss(judge, what));
+                compare((expect, shift), &sim.open(judge), |what| miss(judge, what));
                 if let Some(wanted) = expect.gate {
                     let said = sim.gate(judge);
                     if said.verdict != wanted {
@@ -436,13 +443,22 @@ fn shift(seed: u64) -> Duration {
     Duration::from_millis(Rng::new(seed).between(0, 1000))
 }
 
-fn compare(expect: &Expect, open: &[Finding], mut miss: impl FnMut(String)) {
+fn compare((expect, shift): (&Expect, Duration), open: &[Finding], mut miss: impl FnMut(String)) {
     let at = expect.at;
     let mut used = BTreeSet::new();
     for wanted in &expect.open {
         match open.iter().position(|f| wanted.is(f)) {
             Some(index) => {
                 used.insert(index);
+                let off = open
+                    .get(index)
+                    .zip(wanted.began)
+                    .map(|(finding, began)| off(finding.started_at, wall_at(began + shift)));
+                if let Some(off) = off.filter(|off| *off > TRUE_WITHIN) {
+                    miss(format!(
+                        "at {at:?}: the start of {wanted:?} is off by {off:?}"
+                    ));
+                }
             }
             None => miss(format!(
                 "at {at:?}: {wanted:?} is not open; open: {}",
@@ -458,6 +474,10 @@ fn compare(expect: &Expect, open: &[Finding], mut miss: impl FnMut(String)) {
             ));
         }
     }
+}
+
+fn off(one: Timestamp, other: Timestamp) -> Duration {
+    one.since(other).max(other.since(one))
 }
 
 /// Findings in one line.

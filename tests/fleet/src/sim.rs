@@ -2,9 +2,10 @@
 
 use core::cmp::Reverse;
 use core::time::Duration;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 
 use pnwatch_core::board::Applied;
+use pnwatch_core::diagnosis::Diagnosis;
 use pnwatch_core::diagnosis::explain::{About, Explanation};
 use pnwatch_core::diagnosis::rule::InForce;
 use pnwatch_core::engine::{Engine, Settings};
@@ -45,6 +46,10 @@ const BEGIN: Tick = Tick::from_millis(100_000_000);
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// A link change is told again after this.
 const LINK_AGAIN: Duration = Duration::from_millis(500);
+/// Evidence that has waited for longer is history, and what waits behind a report is newer by
+/// more than this where it says so: as in a prober's queue.
+const HISTORY: Duration = Duration::from_mins(10);
+const BEHIND: Duration = Duration::from_secs(2);
 /// A prober that starts by itself again is back after this.
 const RESTART: Duration = Duration::from_millis(700);
 
@@ -68,6 +73,7 @@ enum Event {
     Report(usize, u64),
     Again(usize, u64),
     Deliver(usize, Box<Report>),
+    Replay(usize, usize),
     Judge(usize),
     Step(usize),
     Due(Target),
@@ -89,6 +95,10 @@ struct Judge {
     fed: Option<Fed>,
     said: Vec<Said>,
     next: Tick,
+    /// What was open when it went away; it judges nothing until it is back.
+    away: Option<Vec<Finding>>,
+    /// Every report that it took, and when, if somebody listens.
+    told: Option<Vec<(Now, Report)>>,
     /// What the wall clock is off by, seconds.
     wall_off: i64,
 }
@@ -111,6 +121,8 @@ pub struct Sim {
     offsets: Vec<u64>,
     /// Reports of one vantage to one engine keep their order.
     last_delivery: BTreeMap<(usize, usize), Tick>,
+    /// What one vantage could not tell one engine yet, oldest first, each as of its time.
+    kept: BTreeMap<(usize, usize), VecDeque<(Tick, Report)>>,
     judges: Vec<Judge>,
     steps: Vec<Step>,
     force: InForce,
@@ -137,6 +149,8 @@ impl Sim {
                 fed: feeds.then(|| Fed::new(&world, now)),
                 said: Vec::new(),
                 next: BEGIN,
+                away: None,
+                told: None,
                 wall_off: 0,
             }
         };
@@ -154,6 +168,7 @@ impl Sim {
                 .map(|_| rng.between(0, 3_600_000_000_000))
                 .collect(),
             last_delivery: BTreeMap::new(),
+            kept: BTreeMap::new(),
             world,
             trace: false,
             steps,
@@ -231,6 +246,27 @@ impl Sim {
         self.judges.len()
     }
 
+    /// From now on every report that one engine takes is kept for [`Sim::take_told`].
+    pub fn listen(&mut self, judge: usize) {
+        self.judges[judge].told.get_or_insert_default();
+    }
+
+    /// The reports that one engine took since the last call, each with when.
+    pub fn take_told(&mut self, judge: usize) -> Vec<(Now, Report)> {
+        let told = self.judges[judge].told.as_mut();
+        told.map(core::mem::take).unwrap_or_default()
+    }
+
+    /// Tells one engine what another judge (`source`) has found.
+    pub fn set_external(&mut self, judge: usize, source: &'static str, found: Vec<Diagnosis>) {
+        self.judges[judge].engine.set_external(source, found);
+    }
+
+    /// Both clocks of one exporter.
+    pub fn now(&self, judge: usize) -> Now {
+        self.judge_now(judge)
+    }
+
     fn judge_now(&self, judge: usize) -> Now {
         Now {
             tick: self.now,
@@ -258,8 +294,9 @@ impl Sim {
             }
             Event::Again(index, epoch) if self.epochs[index] == epoch => self.report(index, false),
             Event::Deliver(judge, report) => self.deliver(judge, &report),
+            Event::Replay(index, judge) => self.replay(index, judge),
             Event::Judge(judge) => {
-                if self.judges[judge].next <= self.now {
+                if self.judges[judge].next <= self.now && self.judges[judge].away.is_none() {
                     self.judge(judge);
                 }
             }
@@ -368,6 +405,15 @@ impl Sim {
             return;
         }
         for judge in 0..self.judges.len() {
+            let waits = self
+                .kept
+                .get(&(index, judge))
+                .is_some_and(|k| !k.is_empty());
+            if self.judges[judge].away.is_some() || waits {
+                let kept = self.kept.entry((index, judge)).or_default();
+                kept.push_back((now, report.clone()));
+                continue;
+            }
             let (low, high) = self.delay_ms;
             let delay = Duration::from_millis(self.rng.between(low, high + 1));
             let last = self.last_delivery.entry((index, judge)).or_insert(now);
@@ -377,7 +423,45 @@ impl Sim {
         }
     }
 
+    /// The oldest report that an engine has missed, its ages brought up to now; one after the
+    /// other, each once the one before was judged.
+    fn replay(&mut self, index: usize, judge: usize) {
+        let Some(kept) = self.kept.get_mut(&(index, judge)) else {
+            return;
+        };
+        let newest = kept.back().map(|(at, _)| *at);
+        let Some((at, mut report)) = kept.pop_front() else {
+            return;
+        };
+        let waited = self.now.since(at);
+        let passed = u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+        for run in report.paths.iter_mut().flat_map(|path| &mut path.runs) {
+            run.first_age_us = run.first_age_us.saturating_add(passed);
+            run.last_age_us = run.last_age_us.saturating_add(passed);
+        }
+        for ready in &mut report.ready {
+            ready.age_us = ready.age_us.saturating_add(passed);
+        }
+        for read in &mut report.large {
+            read.age_us = read.age_us.saturating_add(passed);
+        }
+        // The state of things now goes with the newest alone.
+        if newest != Some(at) {
+            (report.link, report.witness) = (None, None);
+            report.devices.clear();
+        }
+        report.history = waited > HISTORY;
+        report.behind = newest.is_some_and(|newest| newest.since(at) > BEHIND);
+        let after = Duration::from_millis(self.rng.between(2, 20));
+        self.push(self.now.after(after), Event::Replay(index, judge));
+        self.deliver(judge, &report);
+    }
+
     fn deliver(&mut self, judge: usize, report: &Report) {
+        if self.judges[judge].away.is_some() {
+            // It was on its way when the exporter went.
+            return;
+        }
         // What is sent is what can be read: the wire is part of the test.
         let read = Report::from_json(&report.to_json());
         let Ok(read) = read else {
@@ -403,6 +487,11 @@ impl Sim {
         let now = self.judge_now(judge);
         let applied = self.judges[judge].engine.apply(&read, now);
         assert_ne!(applied, Applied::WrongCluster);
+        if let Some(told) = &mut self.judges[judge].told
+            && matches!(applied, Applied::Fresh | Applied::History)
+        {
+            told.push((now, read));
+        }
         self.judge(judge);
     }
 
@@ -425,6 +514,9 @@ impl Sim {
     }
 
     fn judge(&mut self, judge: usize) {
+        if self.judges[judge].away.is_some() {
+            return;
+        }
         let now = self.judge_now(judge);
         let at = self.elapsed();
         let of = &mut self.judges[judge];
@@ -478,19 +570,36 @@ impl Sim {
                 }
                 Break::Restart if value.is_some() => {
                     let open = self.open(judge);
-                    let now = self.judge_now(judge);
-                    let inventory = self.world.inventory.clone();
-                    let settings = Settings {
-                        force: self.force,
-                        ..Settings::default()
-                    };
-                    let mut engine = Engine::new(inventory, settings, now);
-                    engine.restore(open);
-                    self.judges[judge].engine = engine;
+                    self.start_engine(judge, open);
+                }
+                Break::Away if value.is_some() => {
+                    self.judges[judge].away = Some(self.open(judge));
+                }
+                Break::Away => {
+                    let open = self.judges[judge].away.take().unwrap_or_default();
+                    self.start_engine(judge, open);
+                    for index in 0..self.probers.len() {
+                        let after = Duration::from_millis(self.rng.between(0, 1000));
+                        self.push(self.now.after(after), Event::Replay(index, judge));
+                    }
+                    self.judge(judge);
                 }
                 _ => {}
             }
         }
+    }
+
+    /// A new engine that knows what was open, and nothing else.
+    fn start_engine(&mut self, judge: usize, open: Vec<Finding>) {
+        let now = self.judge_now(judge);
+        let inventory = self.world.inventory.clone();
+        let settings = Settings {
+            force: self.force,
+            ..Settings::default()
+        };
+        let mut engine = Engine::new(inventory, settings, now);
+        engine.restore(open);
+        self.judges[judge].engine = engine;
     }
 
     /// Every prober on the machine of `target`.
@@ -535,6 +644,11 @@ impl Sim {
             }
         });
     }
+}
+
+/// The exporters' wall clock at `elapsed` since the begin, where nothing has set it.
+pub fn wall_at(elapsed: Duration) -> Timestamp {
+    wall(BEGIN.after(elapsed), 0)
 }
 
 fn wall(tick: Tick, off_s: i64) -> Timestamp {

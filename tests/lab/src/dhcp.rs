@@ -27,6 +27,26 @@ retry 1;
 initial-interval 1;
 backoff-cutoff 2;
 ";
+const SHIPPED_CONFIG: &str = "request subnet-mask, dhcp-lease-time;\n";
+
+/// How a client asks again when nobody answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manners {
+    /// Every second or two, so that a server that is back is found at once.
+    Eager,
+    /// As dhclient does by itself: ten seconds after the first request (dhclient.conf(5),
+    /// `initial-interval`), then ever more slowly.
+    Shipped,
+}
+
+impl Manners {
+    fn config(self) -> &'static str {
+        match self {
+            Self::Eager => CLIENT_CONFIG,
+            Self::Shipped => SHIPPED_CONFIG,
+        }
+    }
+}
 
 /// The server's configuration: a fixed address per machine, leases of `lease_seconds`.
 fn server_config(lease_seconds: u32) -> String {
@@ -82,14 +102,14 @@ pub fn client_name(machine: &str) -> String {
 /// Starts a client for `device`. It forgets earlier leases, as a client does after a reboot.
 pub fn start_client(
     processes: &mut Processes,
-    machine: &str,
+    (machine, manners): (&str, Manners),
     namespace: &Namespace,
     device: &str,
     dir: &Path,
 ) -> Result<()> {
     let file = |suffix: &str| dir.join(format!("dhclient-{machine}.{suffix}"));
     let (config, leases, pid) = (file("conf"), file("leases"), file("pid"));
-    std::fs::write(&config, CLIENT_CONFIG)
+    std::fs::write(&config, manners.config())
         .with_context(|| format!("cannot write {}", config.display()))?;
     for old in [&leases, &pid] {
         if old.exists() {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::dhcp;
+use crate::dhcp::{self, Manners};
 use crate::net::{Cable, Namespace, Namespaces};
 use crate::process::Processes;
 use crate::topology::{
@@ -94,7 +94,9 @@ impl Host {
 
     /// Starts the DHCP client that holds the address of `vlan0`.
     pub fn start_client(&self, processes: &mut Processes, dir: &Path) -> Result<()> {
-        dhcp::start_client(processes, &self.name(), &self.namespace, HOST_DEVICE, dir)
+        let name = self.name();
+        let client = (name.as_str(), Manners::Eager);
+        dhcp::start_client(processes, client, &self.namespace, HOST_DEVICE, dir)
     }
 
     /// Waits until `vlan0` has its address.

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Result;
 
-use crate::dhcp;
+use crate::dhcp::{self, Manners};
 use crate::net::{Cable, Namespace, Namespaces};
 use crate::process::Processes;
 use crate::topology::{
@@ -68,7 +68,18 @@ impl Node {
 
     /// Starts the DHCP client that holds the address of `pn0`.
     pub fn start_client(&self, processes: &mut Processes, dir: &Path) -> Result<()> {
-        dhcp::start_client(processes, MACHINE, &self.namespace, NODE_DEVICE, dir)
+        self.start_client_with(Manners::Eager, processes, dir)
+    }
+
+    /// As [`Node::start_client`], with a client of other manners.
+    pub fn start_client_with(
+        &self,
+        manners: Manners,
+        processes: &mut Processes,
+        dir: &Path,
+    ) -> Result<()> {
+        let client = (MACHINE, manners);
+        dhcp::start_client(processes, client, &self.namespace, NODE_DEVICE, dir)
     }
 
     /// Waits until `pn0` has its address.

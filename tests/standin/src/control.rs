@@ -6,6 +6,7 @@
 //! | `GET /fault` | | the fault that was ordered last |
 //! | `GET /requests` | | `[{"route","status","count"}]` |
 //! | `POST /traffic` | `{"route":"/_internal/replicate/artifact","status":200,"count":50}` | 200; counted as if so many requests had come |
+//! | `POST /label` | `{"route":"path"}` | 200; what the label with the route is called from then on |
 
 use std::io;
 use std::net::SocketAddr;
@@ -34,6 +35,12 @@ struct Traffic {
     count: u64,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Label {
+    route: String,
+}
+
 pub(crate) async fn serve(
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -44,6 +51,7 @@ pub(crate) async fn serve(
         .route("/fault", post(set_fault).get(fault))
         .route("/requests", get(requests))
         .route("/traffic", post(traffic))
+        .route("/label", post(label))
         .with_state(shared);
     let task = tokio::spawn(async move {
         let _ = axum::serve(listener, router).await;
@@ -82,4 +90,20 @@ async fn traffic(
         .counters
         .record(&traffic.route, traffic.status, traffic.count, None);
     (StatusCode::OK, "counted\n")
+}
+
+async fn label(
+    State(shared): State<Arc<Shared>>,
+    Json(label): Json<Label>,
+) -> (StatusCode, &'static str) {
+    let name = label.route;
+    let fits = (1..=32).contains(&name.len());
+    if !fits || !name.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') {
+        return (
+            StatusCode::BAD_REQUEST,
+            "route: a name of 1 to 32 small letters and underscores\n",
+        );
+    }
+    shared.counters.name_route(&name);
+    (StatusCode::OK, "named\n")
 }

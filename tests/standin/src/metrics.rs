@@ -32,6 +32,8 @@ struct Latency {
 
 #[derive(Debug, Default)]
 struct Numbers {
+    /// What the label with the route is called; `None` = as the cache calls it.
+    route_label: Option<String>,
     requests: BTreeMap<RouteCount, u64>,
     latency: BTreeMap<String, Latency>,
     sheds: u64,
@@ -101,6 +103,11 @@ impl Counters {
         numbers.sheds = numbers.sheds.saturating_add(1);
     }
 
+    /// From now on the label with the route has another name, as after an upgrade.
+    pub(crate) fn name_route(&self, label: &str) {
+        self.numbers().route_label = Some(label.to_owned());
+    }
+
     pub(crate) fn record_egress(&self, bytes: u64) {
         let mut numbers = self.numbers();
         numbers.egress_bytes = numbers.egress_bytes.saturating_add(bytes);
@@ -116,6 +123,7 @@ impl Counters {
 
     fn write(&self, text: &mut String, identity: Identity<'_>) -> std::fmt::Result {
         let numbers = self.numbers();
+        let label = numbers.route_label.as_deref().unwrap_or("route");
         if !numbers.requests.is_empty() {
             head(
                 text,
@@ -127,7 +135,7 @@ impl Counters {
                 let (route, status) = (escaped(&key.route), key.status);
                 writeln!(
                     text,
-                    "kura_http_requests_total_total{{route=\"{route}\",status=\"{status}\"}} {count}"
+                    "kura_http_requests_total_total{{{label}=\"{route}\",status=\"{status}\"}} {count}"
                 )?;
             }
         }
@@ -139,7 +147,7 @@ impl Counters {
                 "Time to first response byte for public cache requests by transport and route.",
             )?;
             for (route, latency) in &numbers.latency {
-                write_latency(text, &escaped(route), latency)?;
+                write_latency(text, (label, &escaped(route)), latency)?;
             }
         }
         head(text, "kura_node_info", "gauge", "Static node information.")?;
@@ -205,9 +213,13 @@ fn head(text: &mut String, family: &str, kind: &str, help: &str) -> std::fmt::Re
     writeln!(text, "# HELP {family} {help}\n# TYPE {family} {kind}")
 }
 
-fn write_latency(text: &mut String, route: &str, latency: &Latency) -> std::fmt::Result {
+fn write_latency(
+    text: &mut String,
+    (label, route): (&str, &str),
+    latency: &Latency,
+) -> std::fmt::Result {
     let name = "kura_public_request_latency_seconds";
-    let labels = format!("transport=\"http\",route=\"{route}\"");
+    let labels = format!("transport=\"http\",{label}=\"{route}\"");
     writeln!(text, "{name}_sum{{{labels}}} {}", latency.sum_seconds)?;
     writeln!(text, "{name}_count{{{labels}}} {}", latency.count)?;
     for (bound, bucket) in BUCKETS_MS.iter().zip(latency.buckets) {

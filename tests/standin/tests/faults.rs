@@ -275,6 +275,16 @@ async fn the_control_port_switches_and_counts() {
         "{metrics}"
     );
     assert!(metrics.len() > 30_000);
+    let answer = post("/label", r#"{"route":"path"}"#).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    let (metrics, _) = get(standin.address(), "/metrics", PATIENCE).await;
+    assert!(
+        metrics.contains("{path=\"/_internal/replicate/artifact\",status=\"200\"} 50\n"),
+        "{metrics}"
+    );
+    assert!(!metrics.contains("route="), "{metrics}");
+    let answer = post("/label", r#"{"route":"x=\"y"}"#).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     let (listed, _) = get(control, "/requests", PATIENCE).await;
     assert!(listed.contains("\"count\":50"), "{listed}");
 }

@@ -234,6 +234,7 @@ impl One {
             sent_at: Timestamp::from_unix_nanos(0),
             stopping: false,
             history: false,
+            behind: false,
             vms: Vec::new(),
             paths,
             link: Some(LinkReport {

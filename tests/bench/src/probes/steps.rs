@@ -115,6 +115,7 @@ fn empty(vantage: Vantage) -> anyhow::Result<Report> {
         sent_at: Timestamp::default(),
         stopping: false,
         history: false,
+        behind: false,
         paths: Vec::new(),
         link: None,
         ready: Vec::new(),

@@ -112,13 +112,9 @@ pub(super) fn exporter_killed(stage: &mut Stage<'_>) -> Result<()> {
     stage.until_told(&node_page(), "resolved")
 }
 
-/// Within the six seconds after which a path without measurements knows nothing any more
-/// (`path::Limits::stale`), a new lease and all: without an address no pod is asked anything, and
-/// after a longer gap what an account misses begins anew.
-const BRIEFLY: Duration = Duration::from_secs(3);
-
-/// An account's pod hangs early in the absence and stays so; the node's address is away briefly
-/// in the middle of it, and nobody must be woken for that afterwards.
+/// An account's pod hangs early in the absence and stays so; the node's address is away for a
+/// sixth of it in the middle (longer than a path without measurements knows anything: without an
+/// address no pod is asked). The account must be told as old as it is, the node not at all.
 pub(super) fn exporter_away(stage: &mut Stage<'_>) -> Result<()> {
     stage.kill_exporter()?;
     let gone = Timestamp::now();
@@ -126,7 +122,7 @@ pub(super) fn exporter_away(stage: &mut Stage<'_>) -> Result<()> {
     stage.hang_pod()?;
     wait::pass(stage.away / 6)?;
     node::delete_address(stage.lab)?;
-    wait::pass(BRIEFLY)?;
+    wait::pass(stage.away / 6)?;
     node::recover_address(stage.lab)?;
     let so_far = Timestamp::now().duration_since(gone).unsigned_abs();
     wait::pass(stage.away.saturating_sub(so_far))?;

@@ -25,6 +25,8 @@ const SLOW_DEADLINE: Duration = Duration::from_mins(1);
 const SLOW_INGEST: u16 = 9860;
 const SLOW_ALERTMANAGER: &str = "127.0.0.1:9193";
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long who slept is watched afterwards, at most: several times what a page takes.
+const AWAKE: Duration = Duration::from_mins(1);
 
 pub(super) fn blind_setup(setup: &mut Setup) {
     let seconds = BLIND_CRITICAL_AFTER.as_secs();
@@ -94,12 +96,15 @@ pub(super) fn asleep(stage: &mut Stage<'_>) -> Result<()> {
     let daemons = stage.lab.daemons.as_ref().context("no pnwatch")?;
     let probers = [daemons.host_prober(0)?, daemons.node_prober()?];
     let ids = stage.lab.processes.ids();
-    for signal in [Signal::STOP, Signal::CONT] {
+    for (signal, lasts) in [
+        (Signal::STOP, stage.away),
+        (Signal::CONT, stage.away.min(AWAKE)),
+    ] {
         for prober in &probers {
             let id = ids.get(&prober.process()).context("no such prober")?;
             id.signal(signal)?;
         }
-        wait::pass(stage.away)?;
+        wait::pass(lasts)?;
     }
     let after = losses(stage)?;
     for (what, value) in &after {

@@ -9,8 +9,9 @@ use super::Stage;
 use super::away::node_page;
 use super::story::Key;
 use crate::daemons::label;
-use crate::dhcp;
+use crate::dhcp::{self, Manners};
 use crate::faults::node;
+use crate::findings::Seen;
 use crate::http;
 use crate::judge::seconds_between;
 use crate::kernel::Change;
@@ -28,13 +29,15 @@ fn lease_alert(severity: &'static str) -> Key {
     ("PNLeaseNotRenewed", NODE.to_owned(), severity)
 }
 
-/// One renewal is answered late, the next ones are; then the server falls silent for good. The
+/// One renewal is answered late, which informs; the next ones are not; then the server falls silent for good. The
 /// node's prober is restarted in the middle of the last lease.
 pub(super) fn runs_out(stage: &mut Stage<'_>) -> Result<()> {
     let granted = u32::try_from(stage.away.as_secs()).unwrap_or(u32::MAX);
-    node::shorten_lease(stage.lab, granted)?;
+    node::shorten_lease_of(stage.lab, granted, Manners::Shipped)?;
+    let quiet = Timestamp::now();
     lose_one_answer(stage)?;
     wait_for_renewal(stage)?;
+    informed(stage, quiet)?;
     answer_again(stage)?;
     wait_for_renewal(stage)?;
     let began = Timestamp::now();
@@ -111,6 +114,35 @@ fn lose_one_answer(stage: &Stage<'_>) -> Result<()> {
         "table bridge lab_dhcp {{\n  chain c {{\n    type filter hook forward priority 0;\n\
          \x20   oifname \"{NODE_PORT}\" udp sport 67 numgen inc mod 1000000 == 0 drop\n  }}\n}}\n"
     ))
+}
+
+/// One lost answer is seen by the exporter, as what is to be known and woken for by nobody.
+fn informed(stage: &mut Stage<'_>, since: Timestamp) -> Result<()> {
+    // The client asks again ten seconds after half of the lease (dhclient.conf(5),
+    // initial-interval), the exporter informs at 45 %: of a minute seven seconds are between.
+    let seen = stage.lab.findings()?.seen_since(since);
+    let of_lease = |seen: &&Seen| seen.finding.fault == "lease_not_renewed";
+    let told: Vec<&Seen> = seen.iter().filter(of_lease).collect();
+    match told.as_slice() {
+        [one] if one.finding.severity == "info" && one.finding.subject == NODE => {
+            let after = seconds_between(since, one.first_at);
+            stage
+                .story
+                .measured("informed_of_one_lost_answer_after_s", after);
+        }
+        other => stage.story.wrong(format!(
+            "one lost answer must inform, once, of the node's lease; seen: {other:?}"
+        )),
+    }
+    for severity in ["info", "warning", "critical"] {
+        let key = lease_alert(severity);
+        let heard = stage.story.heard(&stage.lab.monitoring, &key, "firing");
+        if heard.is_some() {
+            let said = format!("one lost answer was notified, as {severity}");
+            stage.story.wrong(said);
+        }
+    }
+    Ok(())
 }
 
 fn answer_again(stage: &Stage<'_>) -> Result<()> {

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::{node_report, switch_report};
 use crate::daemons::process_name;
-use crate::dhcp;
+use crate::dhcp::{self, Manners};
 use crate::kernel::Change;
 use crate::lab::Lab;
 use crate::node::{MACHINE, plug_pn, set_management};
@@ -109,6 +109,11 @@ pub(crate) fn start_prober(lab: &mut Lab) -> Result<()> {
 
 /// A short lease for the node, so that one can wait for its end.
 pub(crate) fn shorten_lease(lab: &mut Lab, seconds: u32) -> Result<()> {
+    shorten_lease_of(lab, seconds, Manners::Eager)
+}
+
+/// As [`shorten_lease`], with a client of other manners.
+pub(crate) fn shorten_lease_of(lab: &mut Lab, seconds: u32, manners: Manners) -> Result<()> {
     lab.network
         .restart_dhcp_server(&mut lab.processes, seconds)?;
     lab.processes.kill(&dhcp::client_name(MACHINE))?;
@@ -117,7 +122,8 @@ pub(crate) fn shorten_lease(lab: &mut Lab, seconds: u32) -> Result<()> {
     node.namespace.ip(&format!(
         "addr change {NODE_ADDRESS}/{PN_PREFIX} dev {NODE_DEVICE} valid_lft {seconds} preferred_lft {seconds}"
     ))?;
-    node.start_client(&mut lab.processes, lab.network.dir())?;
+    let dir = lab.network.dir();
+    node.start_client_with(manners, &mut lab.processes, dir)?;
     wait::until("a short lease", EXPIRY_DEADLINE, || {
         let listed = node
             .namespace

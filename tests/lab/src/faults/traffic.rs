@@ -421,11 +421,13 @@ type Phase = (&'static str, fn(&mut Lab) -> Result<()>);
 fn be_quiet(lab: &mut Lab, _: Duration) -> Result<()> {
     let mut also = Also::default();
     probes_count_as_none(lab, &mut also)?;
-    let phases: [Phase; 5] = [
+    let phases: [Phase; 7] = [
         (
             "an account without builds beside busy ones",
             idle_beside_busy,
         ),
+        ("a label that has another name", rename_label),
+        ("the label with its old name", rename_back),
         ("a pod that starts afresh", restart_pod),
         ("a gap in the scrapes", start_gap),
         ("warm VMs without jobs", warm_vms),
@@ -503,6 +505,22 @@ fn idle_beside_busy(lab: &mut Lab) -> Result<()> {
     cluster.loads.remove(4);
     cluster.loads.remove(1);
     Ok(())
+}
+
+/// The busy pod tells its routes under another label, as after an upgrade; builds go on.
+fn rename_label(lab: &mut Lab) -> Result<()> {
+    name_route(lab, "path")
+}
+
+fn rename_back(lab: &mut Lab) -> Result<()> {
+    name_route(lab, "route")
+}
+
+fn name_route(lab: &Lab, label: &str) -> Result<()> {
+    let pod = lab.network.node.pods.first().context("no pod")?;
+    let body = format!("{{\"route\":\"{label}\"}}");
+    let answer = http::request(pod, "POST", POD_CONTROL, "/label", &body, REQUEST_TIMEOUT)?;
+    answer.expect_success().map(drop)
 }
 
 fn restart_pod(lab: &mut Lab) -> Result<()> {

@@ -75,7 +75,7 @@ pub(crate) const fn silent(name: &'static str, about: &'static str) -> Row {
 }
 
 /// All rows, in the order in which `run all` takes them (up to [`EXTRA`]).
-pub const ROWS: [Row; 18] = [
+pub const ROWS: [Row; 20] = [
     silent("healthy", "nothing is wrong"),
     Row {
         name: "F1",
@@ -192,6 +192,14 @@ pub const ROWS: [Row; 18] = [
         bar_s: Some(15.0),
     },
     silent("steady", "one tenant at its cap of 750 Mbit/s"),
+    silent(
+        "client",
+        "one client takes what its network card carries, 117 MB/s",
+    ),
+    silent(
+        "burst",
+        "ten seconds of 600 Mbit/s: the peak is what the sender counted",
+    ),
     silent("blips", "all of the PN is dead for 500 ms every 15 s"),
     silent("loss5", "one host loses 5 % of its packets each way"),
     silent(
@@ -205,7 +213,7 @@ pub const ROWS: [Row; 18] = [
 ];
 
 /// How many rows at the end of [`ROWS`] `run all` leaves out.
-pub const EXTRA: usize = 8;
+pub const EXTRA: usize = 10;
 
 /// Every row: those of the wire, of the VMs and of a cluster last.
 pub fn all() -> impl Iterator<Item = &'static Row> {

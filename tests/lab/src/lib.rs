@@ -40,6 +40,7 @@ pub mod soak;
 pub mod sockets;
 pub mod stream;
 pub mod topology;
+pub mod up;
 pub mod vms;
 pub mod wait;
 pub mod webhook;

@@ -16,6 +16,7 @@ use pnwatch_lab::matrix::{self, Line, Summary};
 use pnwatch_lab::pages::{STORIES, Story, story};
 use pnwatch_lab::run::{RunOptions, run};
 use pnwatch_lab::soak::{Report, soak};
+use pnwatch_lab::up::Orders;
 use pnwatch_lab::{gate, pages, pairs, report, sockets, wait};
 
 /// A private network in namespaces that really breaks, with pnwatch in it as it ships.
@@ -121,6 +122,12 @@ struct Up {
     /// The network and monitoring alone
     #[arg(long)]
     without_pnwatch: bool,
+    /// Make the exporter's page reachable here, on the machine's own loopback
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "without_pnwatch")]
+    page: Option<std::net::SocketAddr>,
+    /// Take orders from standard input, a line each: break ROW, heal ROW, stop exporter, start exporter
+    #[arg(long, conflicts_with = "without_pnwatch")]
+    orders: bool,
 }
 
 #[derive(Debug, Args)]
@@ -390,11 +397,22 @@ fn keep_up(up: &Up) -> Result<bool> {
         }
         lab.start_daemons()?;
     }
+    let page = up
+        .page
+        .map(|at| pnwatch_lab::up::forward_page(&lab.network.exporter, at));
+    if let Some(address) = page.transpose()? {
+        println!("page http://{address}/");
+    }
+    let orders = up.orders.then(Orders::read).transpose()?;
     print!("{}", report::ways_in(&lab, &dir.path));
     while !wait::is_interrupted() {
-        lab.processes.check_all()?;
+        if let Some(orders) = &orders {
+            orders.obey(&mut lab)?;
+        } else {
+            lab.processes.check_all()?;
+        }
         // Ends early, with an error, on a signal: that is the way out.
-        let _ = wait::pass(Duration::from_secs(1));
+        let _ = wait::pass(Duration::from_millis(50));
     }
     drop(lab);
     println!("down");

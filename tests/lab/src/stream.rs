@@ -30,18 +30,42 @@ pub fn send(address: SocketAddr, megabits: u64) -> Result<()> {
     let chunk = vec![0; CHUNK];
     let gap = Duration::from_nanos((CHUNK as u64 * 8 * 1_000).div_ceil(megabits.max(1)));
     let mut due = Instant::now();
+    let mut second = Count::new(due);
     loop {
-        match stream.write_all(&chunk) {
-            Ok(()) => {}
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+        let sent = match stream.write(&chunk) {
+            Ok(sent) => sent,
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => 0,
             Err(error) => return Err(error).context("the stream broke"),
-        }
-        due += gap;
+        };
+        second.add(sent, Instant::now());
+        due += gap.mul_f64(sent as f64 / CHUNK as f64);
         let now = Instant::now();
         if now.saturating_duration_since(due) > gap * 4 {
             due = now;
         }
         std::thread::sleep(due.saturating_duration_since(now));
+    }
+}
+
+/// What is sent in each second.
+struct Count {
+    since: Instant,
+    bytes: usize,
+}
+
+impl Count {
+    fn new(since: Instant) -> Self {
+        Self { since, bytes: 0 }
+    }
+
+    fn add(&mut self, sent: usize, now: Instant) {
+        let second = Duration::from_secs(1);
+        if now.saturating_duration_since(self.since) >= second {
+            println!("{} bytes in a second", self.bytes);
+            self.bytes = 0;
+            self.since += second;
+        }
+        self.bytes += sent;
     }
 }
 

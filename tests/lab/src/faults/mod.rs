@@ -122,11 +122,24 @@ pub fn fault(name: &str) -> Result<Fault> {
         },
         "F25" => Fault {
             inject: bandwidth::clamp,
+            also: Some(bandwidth::level),
             heal: bandwidth::unclamp,
             ..NONE
         },
         "steady" => Fault {
             inject: bandwidth::steady,
+            heal: bandwidth::end_stream,
+            ..NONE
+        },
+        "client" => Fault {
+            inject: bandwidth::client,
+            heal: bandwidth::end_stream,
+            ..NONE
+        },
+        "burst" => Fault {
+            inject: bandwidth::burst,
+            disturb: Some(bandwidth::burst_passes),
+            also: Some(bandwidth::peak),
             heal: bandwidth::end_stream,
             ..NONE
         },

@@ -303,6 +303,13 @@ fn is_explained(case: &Case<'_>, blamed: &Blamed, own: &Vantage, subject: &Subje
     case.holds(Hold::LossOfBlamed, subject, explained)
 }
 
+/// Whether small answers failed still when a read began: then it says nothing of large ones.
+fn began_in_silence(case: &Case<'_>, (vantage, subject): (&Vantage, &Subject), at: Tick) -> bool {
+    let path = case.board.path(vantage, subject, Layer::Http);
+    let back = path.and_then(|path| path.state.recovered_at());
+    back.is_some_and(|back| at <= back)
+}
+
 /// Every account target that a host reads many segments from.
 fn large(case: &Case<'_>, blamed: &Blamed) -> Vec<Edge> {
     let now = case.now.tick;
@@ -315,7 +322,7 @@ fn large(case: &Case<'_>, blamed: &Blamed) -> Vec<Edge> {
             let up = case.board.verdict(vantage, subject, Layer::Http, now);
             let fresh = is_recent(at, now) && case.board.is_reporting(vantage, now);
             // Where small answers fail too, this says nothing more.
-            if !fresh || !up.is_reached() {
+            if !fresh || !up.is_reached() || began_in_silence(case, (vantage, subject), at) {
                 continue;
             }
             // What stalled in an outage that is over says nothing of now.

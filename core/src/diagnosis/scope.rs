@@ -260,9 +260,7 @@ impl Case<'_> {
 pub fn diagnose(case: &Case<'_>) -> Vec<Diagnosis> {
     let mut found = Vec::new();
     let mut blamed = Blamed::default();
-    let blind = vantage::monitor_blind(case);
-    let is_blind = case.holds(Hold::MonitorBlind, &case.inventory.cluster, blind.is_some());
-    found.extend(blind);
+    found.extend(vantage::monitor_blind(case));
 
     // Hosts first by their own word, so that a blind host accuses nobody.
     host::by_own_link(case, &mut blamed, &mut found);
@@ -289,9 +287,7 @@ pub fn diagnose(case: &Case<'_>) -> Vec<Diagnosis> {
     host::by_comparison(case, &mut blamed, &mut found);
     vms::diagnose(case, &mut blamed, &mut found);
     account::diagnose(case, &blamed, &mut found);
-    if !is_blind {
-        vantage::silent(case, &blamed, &mut found);
-    }
+    vantage::silent(case, &blamed, &mut found);
     lease::diagnose(case, &blamed, &mut found);
     quality::diagnose(case, &blamed, &mut found);
     found

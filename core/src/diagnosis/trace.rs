@@ -54,9 +54,7 @@ labels!(
         FilterUndecided => "hold_filter_undecided",
         /// A silent vantage on a machine that is blamed.
         VantageOfBlamed => "hold_vantage_of_blamed",
-        /// Silent vantages, while none at all is heard.
-        MonitorBlind => "hold_monitor_blind",
-        /// Silent vantages, just after somebody is heard again.
+        /// Silent vantages, while none at all is heard, and just after somebody is again.
         JustSighted => "hold_just_sighted",
         /// A vantage that said goodbye, for its grace.
         Goodbye => "hold_goodbye",
@@ -122,8 +120,9 @@ impl Hold {
                 "other ports of its node are suspect too; its filter may be to blame"
             }
             Self::VantageOfBlamed => "its machine or the network is blamed already",
-            Self::MonitorBlind => "no vantage at all is heard: that is one finding, not many",
-            Self::JustSighted => "somebody is heard again just now; the others get their time",
+            Self::JustSighted => {
+                "nobody is heard, which is one finding and not many, or somebody is again just now: the others get their time"
+            }
             Self::Goodbye => "it said goodbye; it may be away for two minutes",
             Self::FreshLoss => "its neighbours have only just begun to miss it",
             Self::LeaseOfBlamed => "its machine is blamed already",

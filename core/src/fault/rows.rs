@@ -8,7 +8,7 @@ labels!(
     Proof {
         /// A collector of the prober measures it.
         Real => "real",
-        /// It is typed and fed through the wire; its collector is another platform's.
+        /// It is typed and fed through the wire; only another platform can have its collector.
         Recorded => "recorded",
         /// Another judge finds it (discovery, correlation, budgets, bandwidth) and feeds a diagnosis.
         Fed => "fed",
@@ -84,7 +84,7 @@ pub const ROWS: &[Row] = &[
         Fault::FilterStale,
         (Blame::Host, Some(Severity::Warning)),
         "the packet filter's anchor or table is missing, empty, duplicate, or its last load failed; critical once the VM path fails",
-        Proof::Recorded,
+        Proof::Real,
     ),
     row(
         "F6",
@@ -182,7 +182,7 @@ pub const ROWS: &[Row] = &[
         Fault::AddressConflict,
         (Blame::Node, Some(Severity::Critical)),
         "two MACs answer one broadcast",
-        Proof::Recorded,
+        Proof::Real,
     ),
     row(
         "F23",
@@ -266,14 +266,14 @@ pub const ROWS: &[Row] = &[
         Fault::AnsweredByOther,
         (Blame::Node, Some(Severity::Critical)),
         "another MAC answers than the node's prober reports",
-        Proof::Recorded,
+        Proof::Real,
     ),
     row(
         "F35",
         Fault::Lossy,
         (Blame::Host, Some(Severity::Warning)),
         "a quarter of the checks or more is lost, one way or both",
-        Proof::Recorded,
+        Proof::Real,
     ),
     row(
         "F36",
@@ -287,7 +287,7 @@ pub const ROWS: &[Row] = &[
         Fault::StateExhausted,
         (Blame::Host, Some(Severity::Critical)),
         "new connections die, old ones live; states near their limit",
-        Proof::Recorded,
+        Proof::Real,
     ),
     row(
         "F38",

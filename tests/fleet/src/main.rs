@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
 use clap::Parser;
+use pnwatch_core::diagnosis::rule::InForce;
 use pnwatch_fleet::scenario::Scenario;
 use pnwatch_fleet::timeline::{Tally, Timeline, run_many};
 
@@ -33,7 +34,7 @@ struct Command {
     /// Take every rule away in turn and say which test misses it.
     #[arg(long)]
     mutate: bool,
-    /// Take this rule alone away (with `--mutate`, only this one).
+    /// Run the scenario files without this rule, or `--mutate` only this one.
     #[arg(long)]
     without: Option<String>,
     /// Write docs/faults.md there, and do nothing else.
@@ -74,7 +75,8 @@ fn main() -> Result<ExitCode> {
     } else {
         let mut clean = true;
         for path in &command.scenarios {
-            clean &= run_scenario(path, command.phase)?;
+            let force = force(command.without.as_deref())?;
+            clean &= run_scenario(path, command.phase, force)?;
         }
         clean
     };
@@ -91,13 +93,24 @@ fn median_and_worst(times: &mut [Duration]) -> (f64, f64) {
     (at(times.len() / 2), at(times.len().saturating_sub(1)))
 }
 
-fn run_scenario(path: &Path, phase: Option<u64>) -> Result<bool> {
+/// All rules, but that one.
+fn force(without: Option<&str>) -> Result<InForce> {
+    let Some(name) = without else {
+        return Ok(InForce::default());
+    };
+    let rules = pnwatch_fleet::mutation::rules();
+    let rule = rules.into_iter().find(|rule| *rule == name);
+    let rule = rule.with_context(|| format!("--without {name}: there is no rule of that name"))?;
+    Ok(InForce::without(rule))
+}
+
+fn run_scenario(path: &Path, phase: Option<u64>, force: InForce) -> Result<bool> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let scenario = Scenario::parse(&text).with_context(|| path.display().to_string())?;
     let mut outcome = match phase {
-        Some(seed) => scenario.trace(seed),
-        None => scenario.run(u64::MAX),
+        Some(seed) => scenario.trace(seed, force),
+        None => scenario.run_under(u64::MAX, force),
     };
     let (median, worst) = median_and_worst(&mut outcome.opened_after);
     println!(

@@ -10,6 +10,7 @@ use pnwatch_core::diagnosis::table;
 use pnwatch_core::diagnosis::trace::Hold;
 use pnwatch_core::fault::{ROWS, Row};
 
+use crate::rows::FED;
 use crate::scenario::Scenario;
 
 const HEAD: &str = "# Faults
@@ -23,13 +24,24 @@ what failed, held for five seconds (doubling per relapse, up to five minutes). W
 stays open and says since when it is blind.
 
 `evidence` says where the evidence comes from: *real*: a collector of the prober measures it;
-*recorded*: it is typed and fed through the wire, its collector belongs to another platform;
+*recorded*: it is typed and fed through the wire, only another platform can have its collector;
 *fed*: another judge (discovery, correlation, budgets, bandwidth) finds it and hands it in.
 `scenarios` are files in tests/scenarios: what is done to the network there, and what must be open
 at which second.
 
 | id | fault | blame | severity | alert | evidence | what tells it apart | scenarios |
 |---|---|---|---|---|---|---|---|
+";
+
+const MADE: &str = "
+## Made really
+
+`pnwatch-lab matrix` makes each of these rows with real sockets, links, daemons and notifications,
+alone, and looks at its page, its end and at what nobody should have got; docs/recorded-runs.md has
+the figures. Only these are fed through the wire from their scenario:
+
+| id | why |
+|---|---|
 ";
 
 const TABLE: &str = "
@@ -97,6 +109,14 @@ fn rules(text: &mut String) {
     }
 }
 
+/// Which rows are only fed.
+fn made(text: &mut String) {
+    text.push_str(MADE);
+    for (id, why) in FED {
+        let _ = writeln!(text, "| {id} | {why} |");
+    }
+}
+
 /// The page. `scenarios` is the folder of the scenario files.
 pub fn page(scenarios: &Path) -> Result<String> {
     let by_row = by_row(scenarios)?;
@@ -104,6 +124,7 @@ pub fn page(scenarios: &Path) -> Result<String> {
     for row in ROWS {
         let _ = writeln!(text, "{}", line(row, by_row.get(row.id)));
     }
+    made(&mut text);
     rules(&mut text);
     text.push_str(TABLE);
     text.push_str(DECISIONS);

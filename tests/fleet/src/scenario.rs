@@ -350,9 +350,9 @@ impl Scenario {
     }
 
     /// Runs one phase and prints what was told and said.
-    pub fn trace(&self, seed: u64) -> Outcome {
+    pub fn trace(&self, seed: u64, force: InForce) -> Outcome {
         let mut outcome = Outcome::default();
-        self.run_phase((seed, InForce::default()), &mut outcome, true);
+        self.run_phase((seed, force), &mut outcome, true);
         outcome
     }
 

@@ -34,7 +34,8 @@ pub struct Size {
     pub gateways: bool,
 }
 
-/// Two reads of many segments in a row, much faster than real ones.
+/// Two reads of many segments in a row, much faster than real ones; thrice that where a pod hangs,
+/// which `/up` shows first.
 const TWICE: Duration = Duration::from_secs(2);
 
 /// What comes back on a SYN.
@@ -90,8 +91,10 @@ pub struct World {
     expiry: BTreeMap<Target, Tick>,
     /// When a lease that was stuck was renewed again; the others are from the beginning.
     renewed: BTreeMap<Target, Tick>,
-    /// Since when large packets are lost there.
+    /// Since when reads of many segments stall there.
     stalling: BTreeMap<Target, Tick>,
+    /// Since when a pod that hung answers again.
+    answers: BTreeMap<Target, Tick>,
 }
 
 #[expect(
@@ -184,6 +187,7 @@ impl World {
             expiry: BTreeMap::new(),
             renewed: BTreeMap::new(),
             stalling: BTreeMap::new(),
+            answers: BTreeMap::new(),
         }
     }
 
@@ -196,7 +200,7 @@ impl World {
         now: Tick,
     ) -> Option<Tick> {
         self.broken.insert((target.clone(), what), value);
-        if what == Break::LargeLost {
+        if matches!(what, Break::LargeLost | Break::PodHung) {
             self.stalling.insert(target.clone(), now);
         }
         if what == Break::LeaseStuck {
@@ -210,6 +214,9 @@ impl World {
     /// Repairs it.
     pub fn repair(&mut self, target: &Target, what: Break, now: Tick) {
         self.broken.remove(&(target.clone(), what));
+        if what == Break::PodHung {
+            self.answers.insert(target.clone(), now);
+        }
         if what == Break::LeaseStuck {
             self.expiry.remove(target);
             self.renewed.insert(target.clone(), now);
@@ -520,10 +527,21 @@ impl World {
             ];
             let lost = ends
                 .into_iter()
-                .filter(|end| self.is(end, Break::LargeLost));
+                .filter(|end| self.is(end, Break::LargeLost) || self.is(end, Break::PodHung));
             let since = lost.filter_map(|end| self.stalling.get(&end)).min();
             // Whoever stalls twice stalls later than everybody has stalled once.
-            let misses = since.map_or(0, |s| if now.since(*s) < TWICE { 1 } else { 2 });
+            let hangs = self.is(&Target::Account(target.account.clone()), Break::PodHung);
+            let twice = if hangs { TWICE * 3 } else { TWICE };
+            let mut misses = since.map_or(0, |s| if now.since(*s) < twice { 1 } else { 2 });
+            // The newest read may have begun while the pod still hung.
+            let answers = self.answers.get(&Target::Account(target.account.clone()));
+            let lately = answers
+                .map(|since| now.since(*since))
+                .filter(|d| *d < TWICE);
+            let mut age = Duration::ZERO;
+            if let (0, Some(lately)) = (misses, lately) {
+                (misses, age) = (2, lately + TWICE / 4);
+            }
             let lost = misses > 0;
             passes.then(|| LargeRead {
                 subject: subject.clone(),
@@ -534,7 +552,7 @@ impl World {
                 },
                 bytes: if lost { 1_400 } else { 60_000 },
                 misses,
-                age_us: 0,
+                age_us: u64::try_from(age.as_micros()).unwrap_or(u64::MAX),
             })
         };
         self.inventory.targets.iter().filter_map(read).collect()

@@ -103,7 +103,7 @@ impl Cluster {
     pub fn serve_lines(&self) -> String {
         let demand = self.demand.map_or_else(String::new, |query| {
             format!(
-                ", prometheus: {{ url: 'http://{PROMETHEUS_ADDRESS}' }}, demand: {{ query: '{query}' }}"
+                ", prometheus: {{ url: 'http://{PROMETHEUS_ADDRESS}' }}, demand: {{ query: '{query}' }}, dispatch_after: 60s"
             )
         });
         format!(

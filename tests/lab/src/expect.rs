@@ -5,7 +5,7 @@ pub mod cluster;
 
 use serde::Serialize;
 
-use crate::faults::{vms, wire};
+use crate::faults::{account, host, vms, wire};
 
 /// What a page must say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -215,9 +215,11 @@ pub const ROWS: [Row; 20] = [
 /// How many rows at the end of [`ROWS`] `run all` leaves out.
 pub const EXTRA: usize = 10;
 
-/// Every row: those of the wire, of the VMs and of a cluster last.
+/// Every row: those of hosts, of accounts, of the wire, of the VMs and of a cluster last.
 pub fn all() -> impl Iterator<Item = &'static Row> {
     ROWS.iter()
+        .chain(&host::ROWS)
+        .chain(&account::ROWS)
         .chain(&wire::ROWS)
         .chain(&vms::ROWS)
         .chain(&cluster::ROWS)

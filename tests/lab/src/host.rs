@@ -32,15 +32,7 @@ impl Host {
     /// Creates host `index` with its VM; the PN address comes with [`Host::start_client`].
     pub fn create(namespaces: &mut Namespaces, switch: &Namespace, index: usize) -> Result<Self> {
         let namespace = namespaces.create(&format!("host{index}"))?;
-        Cable {
-            machine: &namespace,
-            device: HOST_DEVICE,
-            mac: &mac(host_address(index)),
-            switch,
-            bridge: PN_BRIDGE,
-            port: &host_port(index),
-        }
-        .plug()?;
+        plug_pn(&namespace, switch, index)?;
         Cable {
             machine: &namespace,
             device: MGMT_DEVICE,
@@ -92,6 +84,11 @@ impl Host {
         Ok(())
     }
 
+    /// Plugs `vlan0` in anew, after it was deleted; without an address.
+    pub fn plug_pn(&self, switch: &Namespace) -> Result<()> {
+        plug_pn(&self.namespace, switch, self.index)
+    }
+
     /// Starts the DHCP client that holds the address of `vlan0`.
     pub fn start_client(&self, processes: &mut Processes, dir: &Path) -> Result<()> {
         let name = self.name();
@@ -110,6 +107,18 @@ impl Host {
             address,
         )
     }
+}
+
+fn plug_pn(machine: &Namespace, switch: &Namespace, index: usize) -> Result<()> {
+    let cable = Cable {
+        machine,
+        device: HOST_DEVICE,
+        mac: &mac(host_address(index)),
+        switch,
+        bridge: PN_BRIDGE,
+        port: &host_port(index),
+    };
+    cable.plug()
 }
 
 impl Host {

@@ -9,10 +9,10 @@ use clap::{Args, Parser, Subcommand};
 use pnwatch_lab::daemons::Setup;
 use pnwatch_lab::drills::{DRILLS, Drill, drill, perform};
 use pnwatch_lab::expect::cluster::ROWS as CLUSTER_ROWS;
-use pnwatch_lab::expect::{self, EXTRA, ROWS, Row, all, row};
+use pnwatch_lab::expect::{EXTRA, ROWS, Row, all, row};
 use pnwatch_lab::judge::Outcome;
 use pnwatch_lab::lab::{self, Lab, LabOptions};
-use pnwatch_lab::matrix::{self, Line, Summary};
+use pnwatch_lab::matrix::{self, Line, Real, Summary};
 use pnwatch_lab::pages::{STORIES, Story, story};
 use pnwatch_lab::run::{RunOptions, run};
 use pnwatch_lab::soak::{Report, soak};
@@ -651,11 +651,17 @@ fn run_matrix(options: &Matrix) -> Result<bool> {
             tell(Line::from(pairs::run(&mut lab, *pair)?))?;
         }
         // Once there is a cluster, all that follow read it.
-        entries.sort_by_key(|entry| entry.real.is_some_and(expect::Row::needs_cluster));
+        entries.sort_by_key(|entry| entry.real.map_or(0, Real::order));
         for entry in &entries {
-            if let Some(real) = entry.real {
-                tell(Line::from((entry.row, run(&mut lab, real, run_options)?)))?;
-            }
+            tell(match entry.real {
+                None => continue,
+                Some(Real::Fault(row)) => Line::from((entry.row, run(&mut lab, row, run_options)?)),
+                Some(Real::Drill(drill)) => {
+                    let played = perform(&mut lab, drill, None)?;
+                    lab.set_up(Setup::default());
+                    Line::from((entry.row, played))
+                }
+            })?;
         }
         drop(lab);
         if options.common.keep {

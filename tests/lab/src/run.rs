@@ -15,8 +15,8 @@ use crate::wait;
 const PAGE_DEADLINE: Duration = Duration::from_secs(45);
 /// As [`PAGE_DEADLINE`] for what is only asked once a minute.
 const SLOW_PAGE_DEADLINE: Duration = Duration::from_secs(100);
-/// Rows whose evidence comes once a minute.
-const SLOW: [&str; 2] = ["F22", "F36"];
+/// Rows whose evidence comes once a minute, or takes two windows.
+const SLOW: [&str; 3] = ["F6", "F22", "F36"];
 /// How long the fault is left alone after its page, so that what it drags along would show:
 /// longer than Alertmanager's `group_interval` for pushed findings.
 const LINGER: Duration = Duration::from_secs(6);

@@ -69,7 +69,30 @@ const SINGLE: &[Allowed] = &[
 ];
 
 /// All of them, in the order in which `run cluster` takes them.
-pub const ROWS: [Row; 16] = [
+pub const ROWS: [Row; 19] = [
+    told(
+        "F6",
+        "builds of an account flow elsewhere and its jobs run, and none is sent to its healthy pod here",
+        Expected {
+            blame: "control_plane",
+            subject: crate::topology::PODS[1].account,
+            severity: "warning",
+            alertname: "PNEndpointNotDispatched",
+            fault: &["not_dispatched"],
+        },
+    ),
+    silent("F14", "builds stop everywhere for a while, checks are fine"),
+    told(
+        "F16",
+        "one account's cache routes answer 503, its /up is fine",
+        Expected {
+            blame: "account",
+            subject: TUIST,
+            severity: "warning",
+            alertname: "PNDegraded",
+            fault: &["shedding"],
+        },
+    ),
     told(
         "F18",
         "the status of an instance has lost its nodeAddress, everything else says Ready",

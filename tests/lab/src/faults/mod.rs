@@ -1,8 +1,10 @@
 //! Faults that really happen: each is injected, told its time by the kernel, and healed.
 
+pub mod account;
 mod bandwidth;
 mod churn;
 mod cluster;
+pub mod host;
 mod hostile;
 mod jobs;
 pub(crate) mod node;
@@ -163,6 +165,8 @@ pub fn fault(name: &str) -> Result<Fault> {
             ..NONE
         },
         other => match wire::fault(other)
+            .or_else(|| host::fault(other))
+            .or_else(|| account::fault(other))
             .or_else(|| cluster::fault(other))
             .or_else(|| traffic::fault(other))
             .or_else(|| vms::fault(other))

@@ -8,12 +8,13 @@ use jiff::Timestamp;
 use pnwatch_kubeapi::objects;
 use serde_json::Value;
 
-use super::{Fault, NONE, cluster};
+use super::{Fault, NONE, cluster, path};
 use crate::daemons::Daemons;
 use crate::http;
 use crate::judge::{Also, seconds_between};
 use crate::lab::Lab;
 use crate::load::{BUILD, Load, PEER};
+use crate::net::Namespace;
 use crate::second;
 use crate::topology::{
     HOSTS, NODE_ADDRESS, NODE_DEVICE, POD_CONTROL, POD_PORT, PODS, Pod, host_name,
@@ -70,6 +71,26 @@ pub(super) fn fault(name: &str) -> Option<Fault> {
             heal: end_single,
             ..NONE
         },
+        "F6" => Fault {
+            prepare: builds_flow_with_jobs,
+            inject: dispatch_elsewhere,
+            also: Some(work_is_missed),
+            heal: dispatch_here,
+            after: Some(end_jobs),
+            ..NONE
+        },
+        "F14" => Fault {
+            prepare: builds_flow,
+            inject: dip,
+            heal: end_builds,
+            ..NONE
+        },
+        "F16" => Fault {
+            prepare: builds_flow,
+            inject: shed,
+            heal: end_shed,
+            ..NONE
+        },
         "quiet-traffic" => Fault {
             disturb: Some(be_quiet),
             heal: end_builds,
@@ -121,17 +142,28 @@ fn sight(lab: &Lab, instance: &str) -> Result<Sight> {
     }))
 }
 
+fn vm(lab: &Lab, index: usize) -> Result<Namespace> {
+    let host = lab.network.hosts.get(index).context("no such host")?;
+    Ok(host.vm.clone())
+}
+
+/// Where a build finds pod `pod`.
+fn by_pn(pod: usize) -> String {
+    format!("{NODE_ADDRESS}:{}", PODS[pod].node_port)
+}
+
+/// Builds of the second account on the first node.
+fn other_builds(lab: &Lab) -> Result<Load> {
+    Load::start(&vm(lab, 1)?, &by_pn(1), BUILD, OTHERS)
+}
+
 /// Builds from the VMs by way of the PN, builds elsewhere, and peers by way of the overlay.
 fn start_builds(lab: &mut Lab) -> Result<()> {
-    let vm = |index: usize| {
-        let host = lab.network.hosts.get(index).context("no such host")?;
-        anyhow::Ok(host.vm.clone())
-    };
-    let by_pn = |pod: usize| format!("{NODE_ADDRESS}:{}", PODS[pod].node_port);
+    let vm = |index: usize| vm(lab, index);
     let (far, node2) = (second::FAR, &lab.cluster()?.second);
     let mut loads = vec![
         Load::start(&vm(0)?, &by_pn(0), BUILD, BUILDS)?,
-        Load::start(&vm(1)?, &by_pn(1), BUILD, OTHERS)?,
+        other_builds(lab)?,
         Load::start(
             &vm(2)?,
             &format!("{}:{}", second::ADDRESS, second::OTHER.node_port),
@@ -263,6 +295,66 @@ fn single_node_is_judged(lab: &mut Lab, fault: Timestamp, also: &mut Also) -> Re
         format!("the account without builds elsewhere: {said:?}"),
     );
     Ok(())
+}
+
+/// Builds flow, and a real Prometheus knows of four jobs of the second account.
+fn builds_flow_with_jobs(lab: &mut Lab) -> Result<()> {
+    lab.cluster.as_mut().context("no cluster")?.demand = Some(FOUR_JOBS);
+    lab.discover()?;
+    lab.start_daemons()?;
+    builds_flow(lab)
+}
+
+/// The second account's jobs go on, and none of them comes here any more.
+fn dispatch_elsewhere(lab: &mut Lab) -> Result<Timestamp> {
+    let cluster = lab.cluster.as_mut().context("no cluster")?;
+    cluster.loads.remove(1);
+    Ok(Timestamp::now())
+}
+
+fn work_is_missed(lab: &mut Lab, _: Timestamp, also: &mut Also) -> Result<()> {
+    let seen = sight(lab, PODS[1].instance)?;
+    also.note(
+        seen.verdict == "not_dispatched" && seen.evidence.contains("4 jobs running"),
+        format!("the account is {}: {}", seen.verdict, seen.evidence),
+    );
+    Ok(())
+}
+
+fn dispatch_here(lab: &mut Lab) -> Result<()> {
+    let builds = other_builds(lab)?;
+    let cluster = lab.cluster.as_mut().context("no cluster")?;
+    cluster.loads.insert(1, builds);
+    Ok(())
+}
+
+/// The builds may end: from their next start on the exporters know of no jobs, and until then it
+/// is no time.
+fn end_jobs(lab: &mut Lab, _: Timestamp, _: &mut Also) -> Result<()> {
+    lab.cluster.as_mut().context("no cluster")?.demand = None;
+    lab.discover()?;
+    end_builds(lab)
+}
+
+/// A rollout of the dispatching controller: nobody builds anywhere for a while.
+fn dip(lab: &mut Lab) -> Result<Timestamp> {
+    lab.processes.check_all()?;
+    stop_builds(lab);
+    Ok(Timestamp::now())
+}
+
+/// The first account's cache routes answer 503; its probe routes are well.
+fn shed(lab: &mut Lab) -> Result<Timestamp> {
+    let ordered = Timestamp::now();
+    lab.network.set_pod_fault(0, r#"{"kind":"shed"}"#)?;
+    Ok(ordered)
+}
+
+fn end_shed(lab: &mut Lab) -> Result<()> {
+    path::heal_pod(lab)?;
+    // It must be seen to serve again before its builds end.
+    wait::pass(TWO_WINDOWS / 2)?;
+    end_builds(lab)
 }
 
 /// No pod anywhere else, and a real Prometheus that knows of four jobs of the second account.

@@ -105,7 +105,7 @@ impl Wire {
     pub(super) fn black_hole(&self, first: Ipv4Addr, last: Ipv4Addr) -> anyhow::Result<()> {
         let rules = format!(
             "table inet hole {{ chain input {{ type filter hook input priority 0; ip daddr \
-             {first}-{last} tcp dport 1-65535 drop; }} }}"
+             {first}-{last} tcp dport 1-65535 drop; }}; }}"
         );
         let mut nft = Command::new("ip");
         nft.args(["netns", "exec", &self.far, "nft", &rules]);

@@ -245,10 +245,14 @@ pub fn are_apart(one: &Injected, other: &Injected, world: &World) -> bool {
     if hidden && !dead.into_iter().any(served) {
         return false;
     }
-    // What only reads show needs an account that can be read from.
+    // What only connections and reads show needs an account that answers.
     let ill = |row: Row| row.verdict().0 == Blame::Account;
-    let unread = one.row == Row::F36h && ill(other.row) || other.row == Row::F36h && ill(one.row);
+    let unread = felt(one.row) && ill(other.row) || felt(other.row) && ill(one.row);
     if unread && world.accounts().len() < 2 {
+        return false;
+    }
+    // What every node has is the network's.
+    if one.row == Row::F36 && other.row == Row::F36 && world.inventory.nodes.len() < 3 {
         return false;
     }
     // With one host gone, two more must be left to compare.

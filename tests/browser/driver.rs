@@ -70,21 +70,33 @@ impl Browser {
         stream.read(&mut [0; 16]).map(|_| ())
     }
 
-    pub(crate) async fn open() -> Self {
-        let mut driver = Command::new("chromedriver")
-            .arg("--port=0")
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("chromedriver must be installed (Debian: chromium-driver); tests/run does it");
-        let port = BufReader::new(driver.stdout.take().unwrap())
-            .lines()
-            .map_while(Result::ok)
-            .find_map(|line| {
+    /// It asks for any free port for IPv4, then for the same for IPv6, and ends if that is taken:
+    /// then another try finds another.
+    fn start_driver() -> (Child, u16) {
+        let found = (0..5).find_map(|_| {
+            let mut driver = Command::new("chromedriver")
+                .arg("--port=0")
+                .stdout(Stdio::piped())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect(
+                    "chromedriver must be installed (Debian: chromium-driver); tests/run does it",
+                );
+            let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+            let port = lines.map_while(Result::ok).find_map(|line| {
                 let port = line.split("successfully on port ").nth(1)?;
                 port.trim_end_matches('.').parse::<u16>().ok()
-            })
-            .expect("chromedriver tells its port");
+            });
+            if port.is_none() {
+                driver.wait().unwrap();
+            }
+            Some((driver, port?))
+        });
+        found.expect("chromedriver tells its port")
+    }
+
+    pub(crate) async fn open() -> Self {
+        let (driver, port) = Self::start_driver();
         let profile = tempfile::tempdir().unwrap();
         let mut flags: Vec<String> = FLAGS.map(str::to_owned).into();
         flags.push(format!("--user-data-dir={}", profile.path().display()));

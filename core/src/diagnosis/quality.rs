@@ -303,11 +303,12 @@ fn is_explained(case: &Case<'_>, blamed: &Blamed, own: &Vantage, subject: &Subje
     case.holds(Hold::LossOfBlamed, subject, explained)
 }
 
-/// Whether small answers failed still when a read began: then it says nothing of large ones.
+/// Whether small answers still failed when a read began: if it stalled, that says nothing of large
+/// ones.
 fn began_in_silence(case: &Case<'_>, (vantage, subject): (&Vantage, &Subject), at: Tick) -> bool {
     let path = case.board.path(vantage, subject, Layer::Http);
     let back = path.and_then(|path| path.state.recovered_at());
-    back.is_some_and(|back| at <= back)
+    back.is_some_and(|back| back > at)
 }
 
 /// Every account target that a host reads many segments from.
@@ -322,13 +323,10 @@ fn large(case: &Case<'_>, blamed: &Blamed) -> Vec<Edge> {
             let up = case.board.verdict(vantage, subject, Layer::Http, now);
             let fresh = is_recent(at, now) && case.board.is_reporting(vantage, now);
             // Where small answers fail too, this says nothing more.
-            if !fresh || !up.is_reached() || began_in_silence(case, (vantage, subject), at) {
+            if !fresh || !up.is_reached() {
                 continue;
             }
-            // What stalled in an outage that is over says nothing of now.
-            let path = case.board.path(vantage, subject, Layer::Http);
-            let recovered = path.and_then(|p| p.state.recovered_at());
-            if has_stalled(read) && recovered.is_some_and(|back| back > at) {
+            if has_stalled(read) && began_in_silence(case, (vantage, subject), at) {
                 continue;
             }
             let bad = has_stalled(read) && read.misses >= STALLED;

@@ -51,6 +51,7 @@ fn the_printed_default_passes_with_every_setting_on() {
         ("prometheus-token", "token"),
         ("gate-token", "token"),
         ("reader", "token"),
+        ("proxy", "token"),
         ("ca.pem", "ca.pem"),
         ("tls.crt", "../../tls/one.pem"),
         ("tls.key", "../../tls/one.key"),

@@ -647,21 +647,23 @@ fn run_matrix(options: &Matrix) -> Result<bool> {
             fresh: true,
             cluster: false,
         };
+        // They want leases that are young everywhere.
+        for entry in &entries {
+            if let Some(Real::Drill(drill)) = entry.real {
+                let played = perform(&mut lab, drill, None)?;
+                lab.set_up(Setup::default());
+                tell(Line::from((entry.row, played)))?;
+            }
+        }
         for pair in &pairs {
             tell(Line::from(pairs::run(&mut lab, *pair)?))?;
         }
         // Once there is a cluster, all that follow read it.
-        entries.sort_by_key(|entry| entry.real.map_or(0, Real::order));
+        entries.sort_by_key(|entry| entry.real.is_some_and(Real::needs_cluster));
         for entry in &entries {
-            tell(match entry.real {
-                None => continue,
-                Some(Real::Fault(row)) => Line::from((entry.row, run(&mut lab, row, run_options)?)),
-                Some(Real::Drill(drill)) => {
-                    let played = perform(&mut lab, drill, None)?;
-                    lab.set_up(Setup::default());
-                    Line::from((entry.row, played))
-                }
-            })?;
+            if let Some(Real::Fault(row)) = entry.real {
+                tell(Line::from((entry.row, run(&mut lab, row, run_options)?)))?;
+            }
         }
         drop(lab);
         if options.common.keep {

@@ -46,12 +46,9 @@ impl Real {
         drill.map(Self::Drill).or_else(fault)
     }
 
-    /// In which order they are made: what needs a cluster comes last, for it stays.
-    pub fn order(self) -> u8 {
-        match self {
-            Self::Drill(_) => 1,
-            Self::Fault(row) => u8::from(row.needs_cluster()) * 2,
-        }
+    /// Whether its exporters must read the objects of a cluster.
+    pub fn needs_cluster(self) -> bool {
+        matches!(self, Self::Fault(row) if row.needs_cluster())
     }
 }
 

@@ -274,8 +274,13 @@ fn drop_node(lab: &mut Lab) -> Result<Timestamp> {
     Ok(ordered)
 }
 
-/// What is said of a pod while time passes.
+/// What is said of a pod while time passes, once its last requests are a window ago: it is scraped
+/// up to an interval later than its neighbour.
 fn said_of(lab: &Lab, instance: &str) -> Result<BTreeSet<String>> {
+    wait::polled(TWO_WINDOWS, || {
+        let flows = sight(lab, instance)?.verdict == "flowing";
+        Ok((!flows).then_some(()))
+    })?;
     let mut said = BTreeSet::new();
     let end = Instant::now() + PHASE;
     while Instant::now() < end {

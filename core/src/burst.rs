@@ -3,7 +3,8 @@
 //! A burst belongs to a node. Its first miss, on whatever layer, asks the node by ARP and at
 //! most [`Settings::targets_per_node`] of its account targets by connection, at burst pace.
 //! Each check leaves the burst on a success of its own that started after the miss; what has
-//! not answered by [`Settings::length`] is [`Mode::Down`]: normal pace, one connection at a time.
+//! not answered by [`Settings::length`] is [`Mode::Down`]: normal pace, one connection at a time;
+//! only a node is asked by ARP every [`DOWN_ARP`], so that its recovery is seen at once.
 //!
 //! An exporter may ask for a burst too ([`Bursts::ask`]): then a healthy check goes at burst pace
 //! for [`Settings::asked_length`], which a success does not end and a miss turns into a suspicion.
@@ -14,10 +15,21 @@ use std::sync::Arc;
 
 use crate::outcome::Outcome;
 use crate::schedule::{CheckId, Probe};
+use crate::subject::Subject;
 use crate::time::Tick;
 
 /// See [`Settings::asked_gap`].
 pub const ASKED_GAP: Duration = Duration::from_secs(5);
+
+/// Between two ARP requests to a node that is down. One machine costs its network four small
+/// packets a second for it, less than half of a burst, and what resolves is seen within this.
+pub const DOWN_ARP: Duration = Duration::from_millis(250);
+
+/// The pace of a check in [`Mode::Down`] where it is not that of the plan, `every`.
+pub fn while_down(probe: Probe, subject: &Subject, every: Duration) -> Option<Duration> {
+    let node = probe == Probe::Arp && matches!(subject, Subject::Node(_));
+    (node && every > DOWN_ARP).then_some(DOWN_ARP)
+}
 
 /// How a burst behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +65,8 @@ pub enum Mode {
     Burst,
     /// The pace of a burst because an exporter asked, not because anything was missed.
     Asked,
-    /// The pace of the plan, one at a time: the check has been missing for a whole burst.
+    /// The pace of the plan or of [`while_down`], one connection at a time: the check has been
+    /// missing for a whole burst.
     Down,
 }
 

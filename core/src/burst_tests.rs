@@ -97,6 +97,26 @@ fn a_burst_runs_out_into_down_and_success_ends_down() {
     );
 }
 
+#[test]
+fn a_node_that_is_down_is_asked_by_arp_four_times_a_second_and_nothing_else_is() {
+    let second = Duration::from_secs(1);
+    let node: Subject = "node:n".parse().unwrap();
+    let peer: Subject = "neighbour:host/mini-1".parse().unwrap();
+    for (probe, subject, every, expected) in [
+        (Probe::Arp, &node, second, Some(DOWN_ARP)),
+        (Probe::Arp, &node, Duration::from_millis(100), None),
+        (Probe::Arp, &peer, second, None),
+        (Probe::Connect, &node, second, None),
+        (Probe::Control, &Subject::Control, second, None),
+    ] {
+        assert_eq!(
+            while_down(probe, subject, every),
+            expected,
+            "{probe:?} {subject}"
+        );
+    }
+}
+
 proptest! {
     #[test]
     fn never_more_than_two_connections_of_a_node_burst(

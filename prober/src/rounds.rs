@@ -9,7 +9,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use pnwatch_core::burst::{Bursts, Change, Mode, Settings as BurstSettings};
+use pnwatch_core::burst::{Bursts, Change, Mode, Settings as BurstSettings, while_down};
 use pnwatch_core::name::Vantage;
 use pnwatch_core::outcome::{Blind, Layer, Outcome};
 use pnwatch_core::path::{Limits as PathLimits, Observation, PathState, Verdict};
@@ -384,7 +384,13 @@ impl<E: Engine> Rounds<E> {
                 }
                 Mode::Down => {
                     self.schedule.set_overlap(id, 1);
-                    self.schedule.relax(id, now);
+                    match while_down(check.probe, &check.subject, check.every) {
+                        Some(every) => {
+                            let overlap = overlap(check.probe, every, &self.limits);
+                            self.schedule.hasten(id, every, overlap, now);
+                        }
+                        None => self.schedule.relax(id, now),
+                    }
                 }
             }
         }

@@ -5,7 +5,7 @@ use core::time::Duration;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use pnwatch_core::burst::{Bursts, Change, Mode, Settings};
+use pnwatch_core::burst::{Bursts, Change, Mode, Settings, while_down};
 use pnwatch_core::inventory::AccountTarget;
 use pnwatch_core::link::LinkFacts;
 use pnwatch_core::name::Vantage;
@@ -318,7 +318,7 @@ impl Prober {
             Syn::Refused => self.land(flight, &[], Outcome::Unreached(Cause::Refused), now),
             Syn::Silent if now == flight.left => later.push(at(Stage::Repeat, RETRANSMIT)),
             Syn::Silent => later.push(at(Stage::TcpDeadline, TCP_DEADLINE)),
-            Syn::Accepted => match world.up(target) {
+            Syn::Accepted => match world.up(target, rng) {
                 Up::Right => {
                     let reached = Outcome::Reached;
                     self.land(flight, &[(Layer::Tcp, reached)], reached, now);
@@ -438,8 +438,11 @@ impl Prober {
                         .set_overlap(change.id, normal_overlap(check.probe));
                 }
                 Mode::Down => {
-                    self.schedule.relax(change.id, now);
                     self.schedule.set_overlap(change.id, 1);
+                    match while_down(check.probe, &check.subject, check.every) {
+                        Some(every) => self.schedule.hasten(change.id, every, 2, now),
+                        None => self.schedule.relax(change.id, now),
+                    }
                 }
             }
         }

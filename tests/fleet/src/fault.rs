@@ -41,6 +41,11 @@ pub enum Break {
     ProberStalled,
     /// Host: `value` percent of packets are lost, each way.
     Loss,
+    /// Host: a fifth of its packets to node `value`, and a fifth of those back, are lost: its share
+    /// of a bond there crosses the bad link.
+    BondLoss,
+    /// Host: its connections to node `value` are dropped, for the same reason.
+    BondDrop,
     /// Host: connections to all `NodePort`s are dropped on the way out.
     PortsFiltered,
     /// Host: the NAT rule of its VMs is gone.
@@ -61,6 +66,8 @@ pub enum Break {
     PodHung,
     /// Account: its pod answers with 500.
     PodErrors,
+    /// Account: `value` percent of its answers, here and there, are 500.
+    PodStutters,
     /// Account: its port answers for another tenant.
     WrongTenant,
     /// Account: `/ready` says draining.

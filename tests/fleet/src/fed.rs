@@ -1,36 +1,54 @@
-//! What other judges see: Kubernetes objects and the pods' own counters, made from the world and
-//! put through the very judges of `pnwatch-core` (discovery, correlation). Faults are injected
-//! into objects and counters, never into verdicts.
+//! What other judges see: Kubernetes objects, the pods' own counters, looks at gateways and the
+//! probers' reports, made from the world and put through the very judges that ship (discovery,
+//! correlation, bandwidth, gateways, budgets). Faults are injected into what they see, never into
+//! verdicts.
 
+use core::net::{IpAddr, Ipv4Addr};
 use core::time::Duration;
 use std::collections::BTreeMap;
 
 use pnwatch_core::bandwidth::{self, Limits};
 use pnwatch_core::correlate::{self, Demand, Fleet, PathSight, PodSight};
 use pnwatch_core::diagnosis::Diagnosis;
+use pnwatch_core::finding::Finding;
 use pnwatch_core::inventory::AccountTarget;
+use pnwatch_core::kube::gateway::{Answer, Gateways, Look, Resolved};
 use pnwatch_core::kube::object::{
     Endpoint, Entry, InstanceObject, Key, Meta, NodeObject, Object, PodObject, ServiceObject,
     ServicePort, SliceObject,
 };
-use pnwatch_core::kube::{Change, Index, Kind, Names, Profile, Settings, Times};
+use pnwatch_core::kube::{Change, Gateway, Index, Kind, Names, Profile, Settings, Times};
 use pnwatch_core::name::{Account, Node, Vantage};
 use pnwatch_core::outcome::Layer;
+use pnwatch_core::slo::{Book, Policy};
 use pnwatch_core::subject::TargetKind;
 use pnwatch_core::time::{Now, Tick, Timestamp};
 use pnwatch_core::traffic::{Pod, RouteCount, Scrape};
 use pnwatch_core::view::View;
+use pnwatch_core::wire::Report;
+use pnwatch_exporter::ledger::Keeper;
 
 use crate::fault::{Break, Target};
 use crate::world::World;
 
 /// Between two looks.
 pub const EVERY: Duration = Duration::from_secs(5);
+/// Looks after which gateways are looked at again: every 15 s, as the exporter does.
+const GATEWAYS_EVERY: u64 = 3;
 /// Public requests of a busy pod between two scrapes.
 const REQUESTS: f64 = 50.0;
 
-/// Faults that only these judges see.
-pub fn is_fed(what: Break) -> bool {
+/// Faults that only these judges see. Gateways are looked at by the exporter where no host checks
+/// them.
+pub fn is_fed(what: Break, hosts_check_gateways: bool) -> bool {
+    let gateway = matches!(
+        what,
+        Break::GatewayName | Break::GatewayTls | Break::GatewayFiltered
+    );
+    gateway && !hosts_check_gateways || of_others(what)
+}
+
+fn of_others(what: Break) -> bool {
     matches!(
         what,
         Break::StatusEmpty
@@ -43,6 +61,7 @@ pub fn is_fed(what: Break) -> bool {
             | Break::Sheds
             | Break::PublicDip
             | Break::Clamped
+            | Break::PodStutters
     )
 }
 
@@ -52,6 +71,9 @@ pub struct Fed {
     index: Index,
     pods: BTreeMap<Account, (Pod, Scrape)>,
     born: Timestamp,
+    gateways: Gateways,
+    looks: u64,
+    keeper: Keeper,
 }
 
 fn meta(namespace: &str, name: &str, born: Timestamp) -> Meta {
@@ -63,6 +85,39 @@ fn meta(namespace: &str, name: &str, born: Timestamp) -> Meta {
         uid: Some(format!("uid-{name}")),
         created: Some(born),
         ..Meta::default()
+    }
+}
+
+fn gateway(target: &AccountTarget) -> Gateway {
+    Gateway {
+        account: target.account.clone(),
+        instance: target.instance.clone(),
+        node: target.node.clone(),
+        host: format!("{}.cache.example", target.account),
+        port: 443,
+        address: target.address,
+    }
+}
+
+/// What the exporter's own look at a gateway brings.
+fn look(world: &World, gateway: &Gateway) -> Look {
+    let broken = |what| world.fed(&Target::Account(gateway.account.clone()), what);
+    let elsewhere = Ipv4Addr::new(192, 0, 2, 1);
+    let astray = broken(Break::GatewayName).is_some();
+    let leads = if astray { elsewhere } else { gateway.address };
+    let answer = if broken(Break::GatewayFiltered).is_some() {
+        Answer::Silent("no answer to SYN within 5 s".into())
+    } else if broken(Break::GatewayTls).is_some() {
+        Answer::Refused("certificate not valid for this name".into())
+    } else {
+        Answer::Status {
+            code: 200,
+            valid_for: Some(Duration::from_hours(24 * 60)),
+        }
+    };
+    Look {
+        name: Resolved::To(vec![IpAddr::V4(leads)]),
+        answer: Some(answer),
     }
 }
 
@@ -92,7 +147,40 @@ impl Fed {
             index: Index::new(settings, &kinds),
             pods: BTreeMap::new(),
             born: now.wall,
+            gateways: Gateways::default(),
+            looks: 0,
+            keeper: Keeper::new(Book::new(now), Policy::default(), Vec::new()),
         }
+    }
+
+    /// Enters a report into the budgets.
+    pub fn report(&mut self, report: &Report, world: &World, now: Now) {
+        // What a VM says is charged to no budget.
+        if !matches!(report.vantage, Vantage::Vm(..)) {
+            self.keeper.report(report, &world.inventory, now);
+        }
+    }
+
+    /// What the budgets say now, where `open` explains bad events.
+    pub fn budgets(&mut self, open: &[Finding], world: &World, now: Now) -> Vec<Diagnosis> {
+        self.keeper.turn(open, &world.inventory, now).burning
+    }
+
+    /// What looks at the gateways say, with one more look when it is time.
+    pub fn gateways(&mut self, world: &World, now: Now) -> Vec<Diagnosis> {
+        let targets = world.inventory.targets.values();
+        if targets.clone().any(|t| t.kind == TargetKind::Gateway) {
+            return Vec::new();
+        }
+        let all: Vec<Gateway> = targets.map(gateway).collect();
+        self.gateways.keep(&all);
+        if self.looks.is_multiple_of(GATEWAYS_EVERY) {
+            for gateway in &all {
+                self.gateways.take(gateway, &look(world, gateway), now.tick);
+            }
+        }
+        self.looks += 1;
+        self.gateways.diagnoses(now)
     }
 
     /// What discovery says now.

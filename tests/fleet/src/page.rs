@@ -122,7 +122,7 @@ pub fn page(scenarios: &Path) -> Result<String> {
     let by_row = by_row(scenarios)?;
     let mut text = HEAD.to_owned();
     for row in ROWS {
-        let _ = writeln!(text, "{}", line(row, by_row.get(row.id)));
+        let _ = writeln!(text, "{}", line(row, by_row.get(named(row))));
     }
     made(&mut text);
     rules(&mut text);
@@ -130,6 +130,15 @@ pub fn page(scenarios: &Path) -> Result<String> {
     text.push_str(DECISIONS);
     text.push_str(TAIL);
     Ok(text)
+}
+
+/// What scenario files call a row: its id, or where it has none its fault.
+pub fn named(row: &Row) -> &'static str {
+    if row.id.is_empty() {
+        row.fault.as_label()
+    } else {
+        row.id
+    }
 }
 
 fn line(row: &Row, scenarios: Option<&Vec<String>>) -> String {
@@ -149,7 +158,8 @@ fn line(row: &Row, scenarios: Option<&Vec<String>>) -> String {
     )
 }
 
-fn by_row(folder: &Path) -> Result<BTreeMap<String, Vec<String>>> {
+/// The scenario files of each row, in the words that they use for rows. `folder` is theirs.
+pub fn by_row(folder: &Path) -> Result<BTreeMap<String, Vec<String>>> {
     let mut all: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let entries =
         std::fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;

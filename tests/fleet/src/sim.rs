@@ -134,7 +134,8 @@ impl Sim {
         let world = World::new(setup.size);
         let mut rng = Rng::new(setup.seed);
         let count = world.vantages.len();
-        let feeds = steps.iter().any(|s| fed::is_fed(s.what));
+        let gateways = setup.size.gateways;
+        let feeds = steps.iter().any(|s| fed::is_fed(s.what, gateways));
         let judge = || {
             let settings = Settings {
                 force: setup.force,
@@ -487,10 +488,14 @@ impl Sim {
         let now = self.judge_now(judge);
         let applied = self.judges[judge].engine.apply(&read, now);
         assert_ne!(applied, Applied::WrongCluster);
-        if let Some(told) = &mut self.judges[judge].told
-            && matches!(applied, Applied::Fresh | Applied::History)
-        {
-            told.push((now, read));
+        if matches!(applied, Applied::Fresh | Applied::History) {
+            let of = &mut self.judges[judge];
+            if let Some(fed) = &mut of.fed {
+                fed.report(&read, &self.world, now);
+            }
+            if let Some(told) = &mut of.told {
+                told.push((now, read));
+            }
         }
         self.judge(judge);
     }
@@ -508,6 +513,10 @@ impl Sim {
                 .set_external("bandwidth", Fed::bandwidth(&view, now));
             of.engine
                 .set_external("traffic", fed.traffic(&self.world, &view, now));
+            of.engine
+                .set_external("gateways", fed.gateways(&self.world, now));
+            of.engine
+                .set_external("budgets", fed.budgets(&view.open, &self.world, now));
             self.judge(judge);
         }
         self.push(self.now.after(fed::EVERY), Event::Feed);

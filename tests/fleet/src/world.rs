@@ -78,6 +78,8 @@ pub enum Cannot {
 }
 
 const LEASE: Duration = Duration::from_hours(1);
+/// Of a hundred packets that cross the bad link of a bond, each way.
+const BOND_LOSS: u64 = 20;
 
 /// The truth.
 #[derive(Debug, Clone)]
@@ -325,12 +327,20 @@ impl World {
         }
     }
 
+    /// Whether `to` lies behind the bad link of a bond that `what` puts `from` on.
+    fn on_bad_link(&self, from: &Vantage, to: &Vantage, what: Break) -> bool {
+        let node = self.machine_value(from, what);
+        node.is_some_and(|number| to.to_string() == format!("node/node-{number}"))
+    }
+
     fn passes(&self, from: &Vantage, to: &Vantage, now: Tick, rng: &mut Rng) -> bool {
+        let bad = self.on_bad_link(from, to, Break::BondLoss);
         self.on_pn(from, now)
             && self.on_pn(to, now)
             && !self.is(&Target::Network, Break::Down)
             && !self.lost(from, rng)
             && !self.lost(to, rng)
+            && !(bad && (rng.percent(BOND_LOSS) || rng.percent(BOND_LOSS)))
     }
 
     /// Whether `subject` answers an ARP request of `from`.
@@ -363,7 +373,8 @@ impl World {
                 && self.account_is(account, Break::GatewayFiltered)
             || self.machine_is(&node, Break::PortsNotServed)
             || matches!(from, Vantage::Node(_)) && self.machine_is(from, Break::PolicyDropsNode)
-            || self.account_is(account, Break::PortDropped);
+            || self.account_is(account, Break::PortDropped)
+            || self.on_bad_link(from, &node, Break::BondDrop);
         // A node that dials itself never leaves the machine.
         let own = *from == node && !self.machine_is(&node, Break::MachineDead);
         if silent || !own && !self.passes(from, &node, now, rng) {
@@ -376,8 +387,10 @@ impl World {
     }
 
     /// What comes back on `GET /up`.
-    pub fn up(&self, target: &AccountTarget) -> Up {
+    pub fn up(&self, target: &AccountTarget, rng: &mut Rng) -> Up {
         let account = &target.account;
+        let of_account = |t: &Target| matches!(t, Target::Account(a) if a == account);
+        let stutters = self.value(Break::PodStutters, of_account);
         let gateway = target.kind == TargetKind::Gateway;
         if gateway && self.account_is(account, Break::GatewayName) {
             Up::Name
@@ -385,7 +398,9 @@ impl World {
             Up::Tls
         } else if self.account_is(account, Break::PodHung) {
             Up::Silent
-        } else if self.account_is(account, Break::PodErrors) {
+        } else if self.account_is(account, Break::PodErrors)
+            || stutters.is_some_and(|percent| rng.percent(percent))
+        {
             Up::Error
         } else if self.account_is(account, Break::WrongTenant) {
             Up::WrongTenant

@@ -2,10 +2,15 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)] // a test: a fault ends it
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
+use pnwatch_core::fault;
+use pnwatch_fleet::page::{by_row, named};
+use pnwatch_fleet::rows::ROWS;
+
 #[test]
-fn the_page_is_fresh_and_every_driven_row_has_a_scenario() {
+fn the_page_is_fresh_and_every_row_has_a_scenario() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let now = pnwatch_fleet::page::page(&root.join("tests/scenarios")).unwrap();
     let committed = std::fs::read_to_string(root.join("docs/faults.md")).unwrap();
@@ -15,14 +20,19 @@ fn the_page_is_fresh_and_every_driven_row_has_a_scenario() {
         now == committed,
         "docs/faults.md is stale: run `cargo run -p pnwatch-fleet -- --page docs/faults.md`; first: {first:?}"
     );
-    for row in [
-        "F1", "F2", "F2a", "F3", "F7", "F8", "F10", "F11", "F12", "F13", "F17", "F20", "F21",
-        "F23", "F24", "F29", "F30", "F31", "F32", "F40",
-    ] {
-        let line = now
-            .lines()
-            .find(|l| l.starts_with(&format!("| {row} |")))
-            .unwrap();
-        assert!(!line.ends_with("| – |"), "{row} has no scenario");
+    let known: BTreeSet<&str> = ROWS.iter().map(|row| row.id).collect();
+    let known: BTreeSet<&str> = known
+        .into_iter()
+        .chain(fault::ROWS.iter().map(named))
+        .collect();
+    let by_row = by_row(&root.join("tests/scenarios")).unwrap();
+    for row in &known {
+        assert!(by_row.contains_key(*row), "{row} has no scenario");
+    }
+    for (row, scenarios) in &by_row {
+        assert!(
+            known.contains(row.as_str()),
+            "{scenarios:?} prove {row:?}, which is no row"
+        );
     }
 }

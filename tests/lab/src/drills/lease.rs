@@ -24,6 +24,13 @@ const LEFT_AT_WARNING: f64 = 0.25;
 /// How far the exporter's knowledge of a lease may be off: whole seconds on both sides.
 const LEASE_WITHIN_S: f64 = 2.5;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+/// What of a lease is left when it is overdue, in percent (docs/faults.md, F2a).
+const OVERDUE_PERCENT: u32 = 45;
+/// Seconds for which a lease is surely told once it is overdue: the exporter waits two for others,
+/// and reports and leases are told by whole seconds.
+const SURELY_TOLD_S: u32 = 5;
+/// Lost answers after which the client was late at least once: half of them are.
+const LATE_BY_THEN: u32 = 8;
 
 fn lease_alert(severity: &'static str) -> Key {
     ("PNLeaseNotRenewed", NODE.to_owned(), severity)
@@ -36,11 +43,7 @@ pub(super) fn runs_out(stage: &mut Stage<'_>) -> Result<()> {
     node::shorten_lease_of(stage.lab, granted, Manners::Shipped)?;
     // The new client has its lease: from now on the server answers renewals alone.
     wait_for_renewal(stage)?;
-    let quiet = Timestamp::now();
-    lose_one_answer(stage)?;
-    wait_for_renewal(stage)?;
-    informed(stage, quiet)?;
-    answer_again(stage)?;
+    lose_answers_until_informed(stage, granted)?;
     wait_for_renewal(stage)?;
     let began = Timestamp::now();
     stage.story.must_tell(lease_alert("warning"), None);
@@ -118,24 +121,52 @@ fn lose_one_answer(stage: &Stage<'_>) -> Result<()> {
     ))
 }
 
-/// One lost answer is seen by the exporter, as what is to be known and woken for by nobody.
-fn informed(stage: &mut Stage<'_>, since: Timestamp) -> Result<()> {
-    // The client asks again ten seconds after half of the lease (dhclient.conf(5),
-    // initial-interval), the exporter informs at 45 %: of a minute seven seconds are between.
+/// One answer is lost, again and again, until the client asked so late that it was overdue.
+///
+/// dhclient renews after three quarters to all of half of the lease, by chance (dhclient(8)), and
+/// asks again ten seconds later (dhclient.conf(5), `initial-interval`): of a minute as early as with
+/// 27 s left, when nothing is overdue yet.
+fn lose_answers_until_informed(stage: &mut Stage<'_>, granted: u32) -> Result<()> {
+    let overdue = granted * OVERDUE_PERCENT / 100;
+    for _ in 0..LATE_BY_THEN {
+        let quiet = Timestamp::now();
+        lose_one_answer(stage)?;
+        let left = wait_for_renewal(stage)?;
+        answer_again(stage)?;
+        if informed(stage, quiet, overdue.saturating_sub(left))? {
+            return Ok(());
+        }
+        wait_for_renewal(stage)?;
+    }
+    stage.story.wrong(format!(
+        "the client asked again early {LATE_BY_THEN} times: no lost answer could be seen"
+    ));
+    Ok(())
+}
+
+/// One lost answer is seen by the exporter, as what is to be known and woken for by nobody; true
+/// if so. The lease had been overdue for `overdue_s` seconds, by whole seconds, when it was renewed.
+fn informed(stage: &mut Stage<'_>, since: Timestamp, overdue_s: u32) -> Result<bool> {
     let seen = stage.lab.findings()?.seen_since(since);
     let of_lease = |seen: &&Seen| seen.finding.fault == "lease_not_renewed";
     let told: Vec<&Seen> = seen.iter().filter(of_lease).collect();
-    match told.as_slice() {
+    let informed = match told.as_slice() {
         [one] if one.finding.severity == "info" && one.finding.subject == NODE => {
             let after = seconds_between(since, one.first_at);
             stage
                 .story
                 .measured("informed_of_one_lost_answer_after_s", after);
+            true
         }
-        other => stage.story.wrong(format!(
-            "one lost answer must inform, once, of the node's lease; seen: {other:?}"
-        )),
-    }
+        [] if overdue_s < SURELY_TOLD_S => false,
+        other => {
+            stage.story.wrong(format!(
+                "one lost answer must inform, once, of the node's lease, overdue for {overdue_s} s; \
+                 seen: {other:?}"
+            ));
+            true
+        }
+    };
     for severity in ["info", "warning", "critical"] {
         let key = lease_alert(severity);
         let heard = stage.story.heard(&stage.lab.monitoring, &key, "firing");
@@ -144,7 +175,7 @@ fn informed(stage: &mut Stage<'_>, since: Timestamp) -> Result<()> {
             stage.story.wrong(said);
         }
     }
-    Ok(())
+    Ok(informed)
 }
 
 fn answer_again(stage: &Stage<'_>) -> Result<()> {
@@ -152,14 +183,13 @@ fn answer_again(stage: &Stage<'_>) -> Result<()> {
     stage.lab.network.switch.nft(script)
 }
 
-/// Until the node's address has more of its lease left than before.
-fn wait_for_renewal(stage: &Stage<'_>) -> Result<()> {
+/// Until the node's address has more of its lease left than before; gives what was left before.
+fn wait_for_renewal(stage: &Stage<'_>) -> Result<u32> {
     let mut last = u32::MAX;
     wait::until("a renewal of the node's lease", stage.away * 2, || {
         let left = node::seconds_left(stage.lab)?.unwrap_or_default();
-        let renewed = left > last.saturating_add(1);
-        last = left;
-        Ok(renewed.then_some(()))
+        let before = core::mem::replace(&mut last, left);
+        Ok((left > before.saturating_add(1)).then_some(before))
     })
 }
 

@@ -162,15 +162,15 @@ pub(crate) fn restore_lease(lab: &mut Lab) -> Result<()> {
     recover_address(lab)
 }
 
-/// Both cables go dead first: a machine without power does not say goodbye.
+/// Both cables go dead first: a machine without power does not say goodbye, nor that its cable went.
 pub(crate) fn power_off(lab: &mut Lab) -> Result<Timestamp> {
     let since = Timestamp::now();
     lab.network
         .switch
-        .ip(&format!("link set {NODE_PORT} down"))?;
+        .ip(&format!("link set {NODE_MGMT_PORT} down"))?;
     lab.network
         .switch
-        .ip(&format!("link set {NODE_MGMT_PORT} down"))?;
+        .ip(&format!("link set {NODE_PORT} down"))?;
     lab.processes.kill(&process_name(MACHINE))?;
     switch_report(lab, &Change::LinkDown(NODE_PORT.to_owned()), since)
 }

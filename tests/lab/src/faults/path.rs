@@ -58,8 +58,9 @@ pub(crate) fn allow_own_dials(lab: &mut Lab) -> Result<()> {
 pub(crate) fn lose_host(lab: &mut Lab) -> Result<Timestamp> {
     let (pn, mgmt) = (host_port(LOST_HOST), host_mgmt_port(LOST_HOST));
     let since = Timestamp::now();
-    lab.network.switch.ip(&format!("link set {pn} down"))?;
+    // What is dead tells nobody that its cable went: its way to the exporter goes first.
     lab.network.switch.ip(&format!("link set {mgmt} down"))?;
+    lab.network.switch.ip(&format!("link set {pn} down"))?;
     lab.processes.kill(&process_name(&host_name(LOST_HOST)))?;
     switch_report(lab, &Change::LinkDown(pn), since)
 }

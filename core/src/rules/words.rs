@@ -37,9 +37,9 @@ pub fn of(alert: Alert) -> Words {
             "kubectl -n kura get kurainstances -o wide, then compare with what the jobs got in TUIST_CACHE_ENDPOINT.",
         ),
         Alert::VantageSilent => (
-            "A vantage of pnwatch does not report",
+            "A machine that pnwatch checks from does not report",
             "No build suffers by this; one pair of eyes is missing.",
-            "on that machine, pnwatch probe's log (Mac: tail -n 50 /var/log/tuist-pnwatch.log).",
+            "on that Mac, tail -n 50 /var/log/tuist-pnwatch.log (cluster node: kubectl logs of its prober's pod).",
         ),
         Alert::AccountUnreachable => (
             "One account's cache cannot be reached on the private network",

@@ -115,15 +115,8 @@ fn description(finding: &Finding) -> String {
     if let Some(since) = finding.blind_since {
         lines.push(format!("No evidence either way since {since}."));
     }
-    if !finding.accounts.is_empty() || !finding.vantages.is_empty() {
-        lines.push(format!(
-            "Affected: {} accounts ({}), {} vantages ({}).",
-            finding.accounts.len(),
-            listed(&finding.accounts),
-            finding.vantages.len(),
-            listed(&finding.vantages)
-        ));
-    }
+    lines.extend(counted("Affected", "account", &finding.accounts));
+    lines.extend(counted("Seen on", "machine", &finding.vantages));
     for evidence in finding.evidence.iter().take(MAX_LINES) {
         lines.push(format!("- {} (seen {})", evidence.text, evidence.seen_at));
     }
@@ -155,6 +148,13 @@ fn description(finding: &Finding) -> String {
         lines.push(format!("Type: {}", words.command));
     }
     lines.join("\n")
+}
+
+/// `Affected: 2 accounts (acme, tuist).`; nothing where there is nobody.
+fn counted(head: &str, noun: &str, names: &[impl ToString]) -> Option<String> {
+    let plural = if names.len() == 1 { "" } else { "s" };
+    let (count, listed) = (names.len(), listed(names));
+    (count > 0).then(|| format!("{head}: {count} {noun}{plural} ({listed})."))
 }
 
 fn listed(names: &[impl ToString]) -> String {

@@ -57,6 +57,27 @@ fn help_and_version_answer() {
 }
 
 #[test]
+fn shells_complete_every_command_that_help_names() {
+    let help = String::from_utf8(pnwatch(&["--help"]).stdout).unwrap();
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let names: Vec<&str> = commands
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert!(names.len() >= 9, "{names:?}");
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = pnwatch(&["completions", shell]);
+        assert!(output.status.success(), "{shell}");
+        let script = String::from_utf8(output.stdout).unwrap();
+        for name in &names {
+            assert!(script.contains(name), "{shell} does not complete {name}");
+        }
+    }
+}
+
+#[test]
 fn a_wrong_command_line_is_one_line_and_64() {
     fails(&[], 64, &["a command is missing"]);
     fails(&["explain"], 64, &["PATH|ACCOUNT|NODE"]);

@@ -354,6 +354,7 @@ impl Exporter {
             links: links(&self.serve),
             readers: self.readers,
             tally: Arc::clone(&self.tally),
+            clock: Arc::clone(&self.clock),
         };
         let gate = Gate::new(
             Sources {

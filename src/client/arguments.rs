@@ -49,6 +49,8 @@ pub(super) enum Command {
     Check(CheckArguments),
     /// Write the recording and alerting rules, or check written ones
     Rules(super::rules::Args),
+    /// Print completions of this command line for a shell
+    Completions(CompletionsArguments),
 }
 
 /// Where the configuration is.
@@ -81,6 +83,21 @@ pub(super) struct CheckArguments {
     #[cfg(feature = "prober")]
     #[arg(long, requires = "config")]
     pub(super) host: bool,
+}
+
+/// For whom.
+#[derive(Debug, Args)]
+pub(super) struct CompletionsArguments {
+    /// The shell
+    #[arg(value_enum)]
+    pub(super) shell: clap_complete::Shell,
+}
+
+/// The completions of this command line for `shell`.
+pub(super) fn completions(shell: clap_complete::Shell) -> Vec<u8> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut CommandLine::command(), "pnwatch", &mut script);
+    script
 }
 
 /// Reads the command line; `None` = it asked for help or the version, which was printed.

@@ -17,6 +17,7 @@ mod rules;
 mod status;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 
 use self::arguments::Command;
 pub(crate) use self::failure::Failure;
@@ -42,5 +43,10 @@ pub(crate) fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), F
         Some(Command::Explain(arguments)) => explain::run(&arguments),
         Some(Command::Check(check)) => check::run(&check),
         Some(Command::Rules(arguments)) => rules::run(&arguments),
+        Some(Command::Completions(for_whom)) => {
+            // A reader that went away (`pnwatch completions bash | head`) is no fault.
+            let _ = std::io::stdout().write_all(&arguments::completions(for_whom.shell));
+            Ok(())
+        }
     }
 }

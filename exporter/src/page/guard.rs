@@ -3,13 +3,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
+use pnwatch_edge::clock::SharedClock;
 
 use super::rate::Rate;
 use super::reader::Readers;
@@ -28,6 +28,8 @@ pub(super) struct Guard {
     pub(super) readers: Arc<Readers>,
     /// How much each source asked.
     pub(super) rate: Rate,
+    /// When.
+    pub(super) clock: SharedClock,
     /// Counts refusals.
     pub(super) tally: Arc<Tally>,
 }
@@ -64,14 +66,16 @@ impl Guard {
     fn admit(&self, request: &Request) -> Result<(), (PageRefusal, Refusal)> {
         named(request, self.local).map_err(|refusal| (PageRefusal::Host, refusal))?;
         if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
-            self.rate.take(peer.ip(), Instant::now()).map_err(|_| {
-                let message =
-                    "too many requests from this address; slow down and come again in a second";
-                (
-                    PageRefusal::Rate,
-                    Refusal::new(StatusCode::TOO_MANY_REQUESTS, "rate", message),
-                )
-            })?;
+            self.rate
+                .take(peer.ip(), self.clock.now().tick)
+                .map_err(|_| {
+                    let message =
+                        "too many requests from this address; slow down and come again in a second";
+                    (
+                        PageRefusal::Rate,
+                        Refusal::new(StatusCode::TOO_MANY_REQUESTS, "rate", message),
+                    )
+                })?;
         }
         if open_to_all(request.uri().path()) {
             return Ok(());

@@ -42,6 +42,7 @@ use axum::extract::{Path, RawQuery, State};
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
+use pnwatch_edge::clock::SharedClock;
 use pnwatch_edge::shutdown::Shutdown;
 use tokio::sync::watch;
 
@@ -74,6 +75,8 @@ pub struct Page {
     pub readers: Arc<Readers>,
     /// Counts refusals.
     pub tally: Arc<Tally>,
+    /// How fast a source asks is measured by it.
+    pub clock: SharedClock,
 }
 
 type Shared = State<Arc<Page>>;
@@ -85,6 +88,7 @@ impl Page {
             local: self.local,
             readers: Arc::clone(&self.readers),
             rate: rate::Rate::default(),
+            clock: Arc::clone(&self.clock),
             tally: Arc::clone(&self.tally),
         };
         let pages = Router::new()

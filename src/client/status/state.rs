@@ -117,8 +117,16 @@ impl State {
             accounts: list(&it["accounts"]).len(),
             repair: it["repair"]["command"].as_str().map(clean),
         };
+        // A pod that said itself that it drains; past its deadline that is more than info.
+        let drains = |account: &str| {
+            list(&findings["data"]).iter().any(|it| {
+                let of = |key: &str, word: &str| it[key].as_str() == Some(word);
+                of("fault", "draining") && of("severity", "info") && of("account", account)
+            })
+        };
         let target = |it: &Value| {
             let of = &it["target"];
+            let draining = drains(of["account"].as_str().unwrap_or_default());
             let until: Option<Timestamp> = read(&of["excuse"]["until"]);
             let excused = matches!((until, at), (Some(until), Some(at)) if at < until);
             Target {
@@ -129,7 +137,9 @@ impl State {
                 witnesses: it["witnesses"].as_u64().unwrap_or(0),
                 reached_by: it["reached_by"].as_u64().unwrap_or(0),
                 newest: seconds(&it["newest_age_s"]),
-                excuse: excused.then(|| text(&of["excuse"], "reason")),
+                excuse: excused
+                    .then(|| text(&of["excuse"], "reason"))
+                    .or_else(|| draining.then(|| "draining".to_owned())),
             }
         };
         let vantage = |it: &Value| Vantage {

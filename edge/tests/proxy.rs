@@ -101,18 +101,24 @@ async fn a_tunnel_shows_the_proxy_where_to_and_nothing_else() {
         let ((at, _serving), (proxy, mut heads)) = (server(tls).await, proxy().await);
         let client = Client::new(settings(dir.path(), proxy, Some("me:secret\n"))).unwrap();
         let scheme = if tls { "https" } else { "http" };
-        // The second goes through the same tunnel.
-        for _ in 0..2 {
+        // A call goes through the tunnel of an earlier one, once that one is back in the pool: on a
+        // busy machine the second call may come before that.
+        let (mut calls, mut tunnels) = (0, 0);
+        while tunnels == calls {
+            assert!(calls < 50, "a tunnel for each of {calls} calls");
             let answer = client.get(&format!("{scheme}://{at}/")).await.unwrap();
             assert_eq!(&answer.body[..], b"Bearer of the vantage");
+            calls += 1;
+            while let Ok(head) = heads.try_recv() {
+                tunnels += 1;
+                assert!(
+                    head.starts_with(&format!("CONNECT {at} HTTP/1.1\r\n")),
+                    "{head}"
+                );
+                assert!(!head.contains("of the vantage"), "{head}");
+            }
         }
-        let head = heads.recv().await.unwrap();
-        assert!(
-            head.starts_with(&format!("CONNECT {at} HTTP/1.1\r\n")),
-            "{head}"
-        );
-        assert!(!head.contains("of the vantage"), "{head}");
-        assert!(heads.try_recv().is_err(), "one tunnel for both calls");
+        assert!(tunnels > 0, "no call went through the proxy");
     }
 }
 

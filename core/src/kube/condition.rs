@@ -17,7 +17,9 @@ use crate::view::View;
 pub const CONDITION: &str = "PrivateNetworkReachable";
 /// How long a new status must hold before it is written.
 const HOLD_FALSE: Duration = Duration::from_millis(500);
-const HOLD_TRUE: Duration = Duration::from_secs(5);
+/// Shorter than a finding's hold-down: who waits for the node should have it back within five
+/// seconds of its repair, and a relapse costs one more Event, not a page.
+const HOLD_TRUE: Duration = Duration::from_secs(3);
 const HOLD_UNKNOWN: Duration = Duration::from_secs(30);
 /// How often an unchanged status is written again, so that readers see that it is alive.
 pub const HEARTBEAT: Duration = Duration::from_mins(1);
@@ -333,14 +335,14 @@ mod tests {
         assert_eq!(step(&mut all, &up, 4000), None);
         assert_eq!(step(&mut all, &down, 5000), None, "a blip of success");
         assert_eq!(step(&mut all, &up, 6000), None);
-        assert_eq!(step(&mut all, &up, 10_900), None);
+        assert_eq!(step(&mut all, &up, 8_900), None);
         assert_eq!(
-            step(&mut all, &up, 11_100),
+            step(&mut all, &up, 9_100),
             Some((Status::True, Some(Status::False)))
         );
         // A heartbeat keeps the time of the transition.
         let beat = all.due(&up, at(80_000));
-        assert_eq!((beat[0].changed, beat[0].from), (at(11_100).wall, None));
+        assert_eq!((beat[0].changed, beat[0].from), (at(9_100).wall, None));
         // Silence of all vantages is not lost reachability, and not at once.
         let blind = observed(say(None, Verdict::Unknown));
         assert!(all.due(&blind, at(81_000)).iter().all(|d| d.from.is_none()));

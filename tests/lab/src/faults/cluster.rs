@@ -428,9 +428,10 @@ fn condition_is_back(lab: &mut Lab, healed: Timestamp, also: &mut Also) -> Resul
     let changed = ours.and_then(|c| c["lastTransitionTime"].as_str());
     let changed: Option<Timestamp> = changed.and_then(|text| text.parse().ok());
     let took = changed.map(|at| seconds_between(healed, at));
-    also.facts.push(format!(
-        "the condition was True again {took:?} s after the order to heal"
-    ));
+    also.note(
+        took.is_some_and(|took| took <= FLIP.as_secs_f64()),
+        format!("the condition was True again {took:?} s after the order to heal"),
+    );
     let events = lab.cluster()?.api().list("events");
     let mut told: Vec<String> = events
         .iter()

@@ -450,7 +450,8 @@ impl Daemons {
         )
     }
 
-    fn state_dir(&self, name: &str) -> Result<PathBuf> {
+    /// Where the process `name` keeps its state in this generation.
+    pub fn state_dir(&self, name: &str) -> Result<PathBuf> {
         let path = self
             .dir
             .join("state")

@@ -18,6 +18,7 @@ pub mod expect;
 pub mod faults;
 pub mod findings;
 pub mod gate;
+pub mod held;
 pub mod host;
 pub mod http;
 pub mod judge;

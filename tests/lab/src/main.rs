@@ -15,7 +15,7 @@ use pnwatch_lab::lab::{self, Lab, LabOptions};
 use pnwatch_lab::matrix::{self, Line, Real, Summary};
 use pnwatch_lab::pages::{STORIES, Story, story};
 use pnwatch_lab::run::{RunOptions, run};
-use pnwatch_lab::soak::{Report, soak};
+use pnwatch_lab::soak::soak;
 use pnwatch_lab::up::Orders;
 use pnwatch_lab::{gate, pages, pairs, report, sockets, wait};
 
@@ -447,12 +447,12 @@ fn soak_all(options: &Soak) -> Result<bool> {
         eprintln!("{outcome}");
     });
     drop(lab);
-    if options.common.keep || !result.as_ref().is_ok_and(Report::is_fine) {
+    if options.common.keep || !result.as_ref().is_ok_and(|report| report.wrong.is_empty()) {
         dir.keep();
     }
     let report = result?;
     println!("{}", serde_json::to_string(&report)?);
-    Ok(report.is_fine())
+    Ok(report.wrong.is_empty())
 }
 
 fn tell_stories(options: &PagesRun, dir: &Dir) -> Result<bool> {

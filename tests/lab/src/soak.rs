@@ -1,16 +1,15 @@
 //! The lab for a long time: faults by a seeded schedule, one after the other, in a network that is
 //! never started afresh, and what it costs the exporters and probers to live through it.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 use serde::Serialize;
 
 use crate::expect::{Row, row};
+use crate::held::{Fare, Scale, Weighed};
 use crate::judge::Outcome;
 use crate::lab::Lab;
-use crate::process::ProcessId;
 use crate::run::{RunOptions, run};
 use crate::wait;
 
@@ -31,29 +30,18 @@ const SCHEDULE: [&str; 10] = [
 const DISTURB: Duration = Duration::from_secs(20);
 /// The longest pause between two faults.
 const LONGEST_PAUSE: u64 = 15;
-
-/// What one process held at one moment.
-#[derive(Debug, Clone, Copy, Serialize)]
-struct Held {
-    /// Seconds into the soak.
-    at_s: f64,
-    /// Open descriptors.
-    descriptors: usize,
-    /// Threads.
-    threads: u64,
-    /// Anonymous memory in KiB (`RssAnon`, `proc_pid_status(5)`): what was allocated and lives.
-    memory_kib: u64,
-}
-
-/// How one process fared. A restart begins a new one.
-#[derive(Debug, Clone, Serialize)]
-pub struct Fare {
-    process: String,
-    first: Held,
-    last: Held,
-    /// Growth of memory over the second half, KiB per hour, by least squares.
-    memory_kib_per_hour: Option<f64>,
-}
+/// By when what a run left open must be closed.
+const CLOSED_WITHIN: Duration = Duration::from_mins(2);
+/// A connection or two may be under way; a leak is more.
+const SLACK_DESCRIPTORS: u64 = 8;
+/// A pool may have grown by a worker or two.
+const SLACK_THREADS: u64 = 4;
+/// More state than this, of a lab's two accounts, is a leak on disk.
+const DISK_KIB: u64 = 32 * 1024;
+/// Memory that grows by this in an hour is a leak.
+const SLOPE_KIB: f64 = 1_024.0;
+/// What is younger than this is not judged by its slope.
+const JUDGED_FROM_S: f64 = 3_000.0;
 
 /// What came of it.
 #[derive(Debug, Clone, Serialize)]
@@ -72,21 +60,62 @@ pub struct Report {
     pub left_open: usize,
     /// Exporters and probers.
     pub processes: Vec<Fare>,
+    /// What was not as it must be, in words.
+    pub wrong: Vec<String>,
 }
 
 impl Report {
-    /// Whether everything was named, nothing else was, and nothing was left behind.
-    pub fn is_fine(&self) -> bool {
-        self.runs > 0
-            && self.as_expected == self.runs
-            && self.false_pages == 0
-            && self.left_open == 0
-            && self.processes.iter().all(|fare| {
-                // A connection or two may be under way; a leak is more.
-                fare.last.descriptors <= fare.first.descriptors + 16
-                    && fare.last.threads <= fare.first.threads + 4
-            })
+    /// Everything was named, nothing else was, and nothing was left behind.
+    fn judge(mut self) -> Self {
+        let mut wrong = Vec::new();
+        if self.runs == 0 || self.as_expected != self.runs {
+            wrong.push(format!(
+                "{} of {} runs were as expected",
+                self.as_expected, self.runs
+            ));
+        }
+        if self.false_pages != 0 {
+            wrong.push(format!("{} pages that nobody should get", self.false_pages));
+        }
+        if self.left_open != 0 {
+            wrong.push(format!("{} findings are still open", self.left_open));
+        }
+        if self.processes.is_empty() {
+            wrong.push("no exporter and no prober was weighed".to_owned());
+        }
+        wrong.extend(self.processes.iter().flat_map(leaks));
+        self.wrong = wrong;
+        self
     }
+}
+
+/// What of a process grew that must not.
+fn leaks(fare: &Fare) -> Vec<String> {
+    let (first, last) = (fare.first, fare.last);
+    let counts = [
+        (
+            "descriptors",
+            first.descriptors,
+            last.descriptors,
+            SLACK_DESCRIPTORS,
+        ),
+        ("threads", first.threads, last.threads, SLACK_THREADS),
+    ];
+    let mut wrong: Vec<String> = counts
+        .iter()
+        .filter(|(_, first, last, slack)| *last > first + slack)
+        .map(|(what, first, last, _)| format!("{}: {what} from {first} to {last}", fare.process))
+        .collect();
+    if last.disk_kib > DISK_KIB {
+        wrong.push(format!("{}: {} KiB of state", fare.process, last.disk_kib));
+    }
+    // A young process still grows into its buffers.
+    if fare.window_s >= JUDGED_FROM_S
+        && let Some(slope) = fare.memory_kib_per_hour.filter(|slope| *slope >= SLOPE_KIB)
+    {
+        wrong.push(format!("{}: memory grows {slope:.0} KiB/h", fare.process));
+    }
+    wrong
 }
 
 /// A schedule that a seed determines (`SplitMix64`, Steele et al. 2014).
@@ -112,7 +141,7 @@ pub fn soak(
     lab.start_daemons()
         .context("pnwatch did not come up healthy")?;
     let (began, mut dice) = (Instant::now(), Dice(seed));
-    let mut held: BTreeMap<(String, i32), Vec<Held>> = BTreeMap::new();
+    let scale = Scale::start().context("cannot start a thread that weighs")?;
     let mut report = Report {
         seed,
         lasted_s: 0.0,
@@ -121,27 +150,44 @@ pub fn soak(
         false_pages: 0,
         left_open: 0,
         processes: Vec::new(),
+        wrong: Vec::new(),
     };
     let options = RunOptions {
         quiet_for: DISTURB,
         fresh: false,
         cluster: false,
     };
-    wait::pass(Duration::from_secs(5))?;
-    weigh(lab, began, &mut held);
     while began.elapsed() < length {
+        scale.put(weighed(lab)?);
         let outcome = run(lab, next(&mut dice)?, options)?;
         told(&outcome);
         report.runs += 1;
         report.as_expected += usize::from(outcome.as_expected);
         report.false_pages += outcome.false_pages;
         wait::pass(Duration::from_secs(dice.roll(LONGEST_PAUSE)))?;
-        weigh(lab, began, &mut held);
     }
+    wait::polled(CLOSED_WITHIN, || {
+        Ok(lab.findings()?.open()?.is_empty().then_some(()))
+    })?;
     report.left_open = lab.findings()?.open()?.len();
     report.lasted_s = began.elapsed().as_secs_f64();
-    report.processes = held.into_iter().filter_map(fare).collect();
-    Ok(report)
+    report.processes = scale.fares();
+    Ok(report.judge())
+}
+
+/// Every exporter and prober that runs now.
+fn weighed(lab: &Lab) -> Result<Vec<Weighed>> {
+    let daemons = lab
+        .daemons
+        .as_ref()
+        .context("the lab runs without pnwatch")?;
+    let ids = lab.processes.ids().into_iter();
+    ids.filter(|(name, _)| name.starts_with("serve-") || name.starts_with("probe-"))
+        .map(|(process, id)| {
+            let state = daemons.state_dir(&process)?;
+            Ok(Weighed { process, id, state })
+        })
+        .collect()
 }
 
 fn next(dice: &mut Dice) -> Result<&'static Row> {
@@ -149,67 +195,11 @@ fn next(dice: &mut Dice) -> Result<&'static Row> {
     row(name).with_context(|| format!("the schedule names {name:?}, which is no row"))
 }
 
-/// What every exporter and prober holds now.
-fn weigh(lab: &Lab, began: Instant, into: &mut BTreeMap<(String, i32), Vec<Held>>) {
-    for (name, id) in lab.processes.ids() {
-        if !(name.starts_with("serve-") || name.starts_with("probe-")) {
-            continue;
-        }
-        if let Some(now) = holds(id, began) {
-            into.entry((name, id.pid)).or_default().push(now);
-        }
-    }
-}
-
-fn holds(id: ProcessId, began: Instant) -> Option<Held> {
-    // Children are started through setpriv, which becomes them: the id is theirs.
-    let status = std::fs::read_to_string(format!("/proc/{}/status", id.pid)).ok()?;
-    let number = |key: &str| -> Option<u64> {
-        let line = status.lines().find(|line| line.starts_with(key))?;
-        line.split_whitespace().nth(1)?.parse().ok()
-    };
-    Some(Held {
-        at_s: began.elapsed().as_secs_f64(),
-        descriptors: std::fs::read_dir(format!("/proc/{}/fd", id.pid))
-            .ok()?
-            .count(),
-        threads: number("Threads:")?,
-        memory_kib: number("RssAnon:")?,
-    })
-}
-
-fn fare(((process, _), held): ((String, i32), Vec<Held>)) -> Option<Fare> {
-    let (first, last) = (*held.first()?, *held.last()?);
-    let half = first.at_s + (last.at_s - first.at_s) / 2.0;
-    let late: Vec<Held> = held.into_iter().filter(|h| h.at_s >= half).collect();
-    Some(Fare {
-        process,
-        first,
-        last,
-        memory_kib_per_hour: slope(&late).map(|per_second| per_second * 3_600.0),
-    })
-}
-
-/// KiB per second; nothing from fewer than three points.
-fn slope(held: &[Held]) -> Option<f64> {
-    if held.len() < 3 {
-        return None;
-    }
-    let n = held.len() as f64;
-    let mean_x = held.iter().map(|h| h.at_s).sum::<f64>() / n;
-    let mean_y = held.iter().map(|h| h.memory_kib as f64).sum::<f64>() / n;
-    let (mut above, mut below) = (0.0, 0.0);
-    for h in held {
-        above += (h.at_s - mean_x) * (h.memory_kib as f64 - mean_y);
-        below += (h.at_s - mean_x).powi(2);
-    }
-    (below > 0.0).then(|| above / below)
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{Dice, Held, SCHEDULE, slope};
+    use super::{Dice, Report, SCHEDULE, leaks};
     use crate::expect::row;
+    use crate::held::{Fare, Held};
 
     #[test]
     fn the_schedule_names_rows_and_a_seed_repeats_it() {
@@ -222,17 +212,77 @@ mod tests {
         assert_ne!(roll(7), roll(8));
     }
 
+    const HELD: Held = Held {
+        at_s: 0.0,
+        descriptors: 20,
+        threads: 4,
+        memory_kib: 5_000,
+        disk_kib: 900,
+    };
+
+    fn fare(window_s: f64, slope: f64, last: Held) -> Fare {
+        Fare {
+            process: "serve-0".to_owned(),
+            first: HELD,
+            last,
+            window_s,
+            memory_kib_per_hour: Some(slope),
+            disk_kib_per_hour: None,
+        }
+    }
+
     #[test]
-    fn growth_is_a_slope() {
-        let held: Vec<Held> = (0..10)
-            .map(|n| Held {
-                at_s: f64::from(n) * 10.0,
-                descriptors: 10,
-                threads: 2,
-                memory_kib: 1_000 + u64::from(n as u32) * 5,
-            })
-            .collect();
-        assert!((slope(&held).unwrap() - 0.5).abs() < 1e-9);
-        assert_eq!(slope(&held[..2]), None);
+    fn each_kind_of_leak_is_told() {
+        let cases = [
+            (fare(3_600.0, 1_023.0, HELD), ""),
+            (fare(3_600.0, 1_024.0, HELD), "memory grows 1024 KiB/h"),
+            (fare(200.0, 90_000.0, HELD), ""),
+            (
+                fare(
+                    0.0,
+                    0.0,
+                    Held {
+                        descriptors: 29,
+                        ..HELD
+                    },
+                ),
+                "descriptors from 20 to 29",
+            ),
+            (
+                fare(0.0, 0.0, Held { threads: 9, ..HELD }),
+                "threads from 4 to 9",
+            ),
+            (
+                fare(
+                    0.0,
+                    0.0,
+                    Held {
+                        disk_kib: 32_769,
+                        ..HELD
+                    },
+                ),
+                "32769 KiB of state",
+            ),
+        ];
+        for (fare, told) in cases {
+            let wrong = leaks(&fare);
+            assert_eq!(wrong.is_empty(), told.is_empty(), "{fare:?}: {wrong:?}");
+            assert!(wrong.iter().all(|line| line.contains(told)), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_report_without_runs_or_processes_is_not_fine() {
+        let empty = Report {
+            seed: 1,
+            lasted_s: 0.0,
+            runs: 0,
+            as_expected: 0,
+            false_pages: 1,
+            left_open: 1,
+            processes: Vec::new(),
+            wrong: Vec::new(),
+        };
+        assert_eq!(empty.judge().wrong.len(), 4);
     }
 }

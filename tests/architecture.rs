@@ -34,6 +34,7 @@ const FOR_TESTS: &[&str] = &[
     "pnwatch-kubeapi",
     "pnwatch-fleet",
     "pnwatch-bench",
+    "pnwatch-fuzz-targets",
 ];
 
 /// What core may stand on, transitively: serialization, hashing, error derives, and RFC 3339
@@ -229,6 +230,20 @@ fn the_small_build_is_small() {
         !tree(&image).contains("pnwatch-standin"),
         "images leave the stand-ins out"
     );
+}
+
+/// Façades over private parsers, by a feature that only `tests/fuzz/targets` asks for.
+#[test]
+fn what_only_the_fuzzer_calls_is_in_no_build_that_ships() {
+    let features = |package| {
+        let edges = ["--edges", "features,normal", "--prefix", "none"];
+        let mut arguments = vec!["tree", "--locked", "-p", package];
+        arguments.extend(edges);
+        cargo(&arguments)
+    };
+    let fuzzing = |tree: &str| tree.lines().filter(|l| l.contains("\"fuzzing\"")).count();
+    assert_eq!(fuzzing(&features("pnwatch")), 0);
+    assert!(fuzzing(&features("pnwatch-fuzz-targets")) >= 3);
 }
 
 #[test]

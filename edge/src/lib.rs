@@ -6,6 +6,8 @@
 
 pub mod clock;
 pub mod config;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod http;
 pub mod listen;
 pub mod log;

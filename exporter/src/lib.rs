@@ -13,6 +13,8 @@ pub mod answer;
 mod bandwidth;
 pub mod checks;
 pub mod error;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 pub mod gate;
 pub mod health;
 pub mod ingest;

@@ -11,6 +11,8 @@ pub mod devices;
 pub mod engine;
 pub mod evidence;
 pub mod exporters;
+#[cfg(all(feature = "fuzzing", target_os = "linux"))]
+pub mod fuzzing;
 pub mod handed;
 pub mod link;
 pub mod listener;

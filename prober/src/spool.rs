@@ -157,7 +157,7 @@ impl Spool {
         }
     }
 
-    fn revive(&self, bytes: &[u8], now: Now) -> Option<Report> {
+    pub(crate) fn revive(&self, bytes: &[u8], now: Now) -> Option<Report> {
         let line: Line = serde_json::from_slice(bytes).ok()?;
         let (tick, wall) = (
             Tick::from_nanos(line.tick),

@@ -18,11 +18,15 @@ const MAX_VALUES: usize = 2_000_000;
 /// Reads and validates an inventory file for `cluster`. Strict: an unknown key is an error.
 pub fn read_inventory(path: &Path, cluster: Cluster) -> Result<Inventory, ConfigError> {
     let text = read_bounded(path, MAX_INVENTORY)?;
-    let invalid = |problem: Problem| ConfigError::Invalid {
+    inventory(&text, cluster).map_err(|problem| ConfigError::Invalid {
         problems: vec![problem.in_file(path)],
-    };
-    let file: InventoryFile = serde_saphyr::from_str_with_options(&text, tree::options(MAX_VALUES))
-        .map_err(|error| invalid(tree::yaml_problem(&error)))?;
+    })
+}
+
+/// Reads and validates the text of an inventory. Total.
+pub(crate) fn inventory(text: &str, cluster: Cluster) -> Result<Inventory, Problem> {
+    let file: InventoryFile = serde_saphyr::from_str_with_options(text, tree::options(MAX_VALUES))
+        .map_err(|error| tree::yaml_problem(&error))?;
     file.into_inventory(cluster)
-        .map_err(|error| invalid(Problem::error("", 0, error.to_string())))
+        .map_err(|error| Problem::error("", 0, error.to_string()))
 }

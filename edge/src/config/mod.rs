@@ -18,7 +18,7 @@
 mod bandwidth;
 mod environment;
 mod files;
-mod inventory;
+pub(crate) mod inventory;
 mod kubernetes;
 mod load;
 mod probe;

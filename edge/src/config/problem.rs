@@ -1,6 +1,6 @@
 //! What is wrong with a configuration, one line each.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 /// How bad a [`Problem`] is.
@@ -73,8 +73,21 @@ impl fmt::Display for Problem {
             write!(f, "line {}: ", self.line)?;
         }
         if !self.path.is_empty() {
-            write!(f, "{}: ", self.path)?;
+            write_plain(f, &self.path)?;
+            f.write_str(": ")?;
         }
-        f.write_str(&self.message)
+        write_plain(f, &self.message)
     }
+}
+
+/// Names and values stand in it as somebody wrote them: a control character is told as its
+/// escape, so that a line stays one line and a terminal stays as it is.
+fn write_plain(f: &mut fmt::Formatter<'_>, text: &str) -> fmt::Result {
+    text.chars().try_for_each(|c| {
+        if c.is_control() {
+            write!(f, "{}", c.escape_default())
+        } else {
+            f.write_char(c)
+        }
+    })
 }

@@ -125,7 +125,7 @@ pub struct Heartbeat {
 /// An alert as Alertmanager lists it (`gettableAlert` in its `api/v2/openapi.yaml`).
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Listed {
+pub(crate) struct Listed {
     #[serde(default)]
     annotations: std::collections::BTreeMap<String, String>,
     #[serde(default)]
@@ -134,7 +134,7 @@ struct Listed {
 
 /// What a look at Alertmanager says.
 #[derive(Debug, PartialEq, Eq)]
-enum Look {
+pub(crate) enum Look {
     /// Another replica that sees has beaten since the last look.
     Another,
     /// Nobody else has.
@@ -143,14 +143,14 @@ enum Look {
 
 /// Who beat last, as far as this replica has seen.
 #[derive(Debug, Default)]
-struct Watch {
+pub(crate) struct Watch {
     seen: Option<String>,
     /// So many looks in a row found nobody else, each after an own beat.
     alone: u32,
 }
 
 impl Watch {
-    fn look(&mut self, listed: &[Listed], own: &str) -> Look {
+    pub(crate) fn look(&mut self, listed: &[Listed], own: &str) -> Look {
         let last = listed.iter().take(MOST).next();
         let Some((last, by)) = last.and_then(|l| Some((l, l.annotations.get("replica")?))) else {
             return Look::Nobody;
@@ -247,8 +247,13 @@ impl Heartbeat {
         if !answer.is_success() {
             return Err(());
         }
-        serde_json::from_slice(&answer.body).map_err(drop)
+        listed(&answer.body).map_err(drop)
     }
+}
+
+/// The alerts of an answer. Total.
+pub(crate) fn listed(bytes: &[u8]) -> Result<Vec<Listed>, serde_json::Error> {
+    serde_json::from_slice(bytes)
 }
 
 fn beat(
@@ -280,11 +285,11 @@ fn beat(
 mod tests {
     use super::*;
 
-    fn listed(replica: &str, updated_at: &str) -> Vec<Listed> {
+    fn told(replica: &str, updated_at: &str) -> Vec<Listed> {
         let text = format!(
             r#"[{{"annotations":{{"replica":"{replica}","hears":"hosts or VMs"}},"updatedAt":"{updated_at}","labels":{{}}}}]"#
         );
-        serde_json::from_str(&text).unwrap()
+        listed(text.as_bytes()).unwrap()
     }
 
     fn at(second: u64) -> Tick {
@@ -295,22 +300,22 @@ mod tests {
     fn another_replica_is_news_once_per_beat_and_who_hears_none_is_alone() {
         let mut watch = Watch::default();
         assert_eq!(watch.look(&[], "me"), Look::Nobody);
-        assert_eq!(watch.look(&listed("me", "a"), "me"), Look::Nobody);
+        assert_eq!(watch.look(&told("me", "a"), "me"), Look::Nobody);
         // The same own beat again, looked at while silent, says nothing new.
-        assert_eq!(watch.look(&listed("me", "a"), "me"), Look::Nobody);
+        assert_eq!(watch.look(&told("me", "a"), "me"), Look::Nobody);
         assert_eq!(watch.alone, 1);
-        assert_eq!(watch.look(&listed("other", "b"), "me"), Look::Another);
-        assert_eq!(watch.look(&listed("other", "b"), "me"), Look::Nobody);
+        assert_eq!(watch.look(&told("other", "b"), "me"), Look::Another);
+        assert_eq!(watch.look(&told("other", "b"), "me"), Look::Nobody);
         assert_eq!(watch.alone, 0);
         // One that is blind itself is company, and no witness.
-        let mut blind = listed("other", "b2");
+        let mut blind = told("other", "b2");
         blind[0]
             .annotations
             .insert(HEARS.to_owned(), "nodes alone".to_owned());
         assert_eq!(watch.look(&blind, "me"), Look::Nobody);
         assert_eq!(watch.alone, 0);
         for updated in ["c", "d"] {
-            watch.look(&listed("me", updated), "me");
+            watch.look(&told("me", updated), "me");
         }
         assert_eq!(watch.alone, ALONE);
         let nameless: Vec<Listed> = serde_json::from_str("[{}]").unwrap();

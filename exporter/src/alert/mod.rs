@@ -1,6 +1,6 @@
 //! Findings as alerts: what to tell ([`plan`]), how it reads on the wire, who delivers it.
 
-mod heartbeat;
+pub(crate) mod heartbeat;
 #[cfg(test)]
 mod model;
 mod plan;

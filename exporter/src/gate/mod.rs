@@ -185,7 +185,7 @@ async fn answer(
     answered
 }
 
-fn read(uri: &Uri) -> Result<Query, Refusal> {
+pub(crate) fn read(uri: &Uri) -> Result<Query, Refusal> {
     let refuse = |message: String| {
         let message = format!("{message}; see docs/gate.md");
         Refusal::new(StatusCode::BAD_REQUEST, "parameters", message)

@@ -36,10 +36,7 @@ pub(super) async fn report(headers: &HeaderMap, body: Body) -> Result<Report, Re
         .get(header::CONTENT_ENCODING)
         .map(|v| v.to_str().unwrap_or("?").to_ascii_lowercase());
     // At most a few ten milliseconds, even for the largest.
-    let work = move || {
-        let json = unpack(encoding.as_deref(), &packed)?;
-        Report::from_json(&json).map_err(|error| refuse_report(&error))
-    };
+    let work = move || read(encoding.as_deref(), &packed);
     tokio::task::spawn_blocking(work).await.map_err(|_| {
         Refusal::new(
             StatusCode::INTERNAL_SERVER_ERROR,
@@ -91,6 +88,12 @@ async fn drain(mut body: Body, mut read: usize) {
     };
     // Whoever sends that slowly loses the answer.
     let _ = tokio::time::timeout(DRAINED_FOR, rest).await;
+}
+
+/// Unpacks and checks a whole body. Total.
+pub(crate) fn read(encoding: Option<&str>, packed: &Bytes) -> Result<Report, Refusal> {
+    let json = unpack(encoding, packed)?;
+    Report::from_json(&json).map_err(|error| refuse_report(&error))
 }
 
 fn unpack(encoding: Option<&str>, packed: &Bytes) -> Result<Bytes, Refusal> {

@@ -3,7 +3,7 @@
 //! The token, or the client's certificate, decides who speaks before a byte of the body is looked at. A request is one task of the
 //! listener; dropping it loses nothing but its answer.
 
-mod body;
+pub(crate) mod body;
 mod certificate;
 mod plans;
 mod token;
@@ -248,13 +248,13 @@ fn etag(id: &PlanId) -> (HeaderName, HeaderValue) {
 
 /// What a plan request asks for.
 #[derive(Debug, PartialEq, Eq)]
-struct Asked {
-    have: Option<PlanId>,
-    wait: Duration,
+pub(crate) struct Asked {
+    pub(crate) have: Option<PlanId>,
+    pub(crate) wait: Duration,
 }
 
 impl Asked {
-    fn read(query: &str) -> Result<Self, Refusal> {
+    pub(crate) fn read(query: &str) -> Result<Self, Refusal> {
         let refuse = |message: String| Refusal::new(StatusCode::BAD_REQUEST, "query", message);
         let mut asked = Self {
             have: None,

@@ -8,11 +8,11 @@
 mod condition;
 mod connect;
 mod gateways;
-mod identity;
+pub(crate) mod identity;
 mod lease;
 mod live;
 mod loose;
-mod reduce;
+pub(crate) mod reduce;
 mod watch;
 
 use std::sync::Arc;

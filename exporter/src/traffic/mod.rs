@@ -11,7 +11,7 @@
 
 mod judge;
 mod pods;
-mod promql;
+pub(crate) mod promql;
 mod scraper;
 mod task;
 

@@ -13,7 +13,7 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue};
 use pnwatch_core::correlate::Demand;
 use pnwatch_core::name::{Account, Instance};
-use pnwatch_core::time::Timestamp;
+use pnwatch_core::time::{Now, Timestamp};
 use pnwatch_core::traffic::{Names, Parser, Scrape};
 use pnwatch_edge::clock::SharedClock;
 use pnwatch_edge::http::{Client, ClientError, ClientSettings};
@@ -80,7 +80,7 @@ struct Data {
 }
 
 #[derive(Debug, Deserialize)]
-struct Series {
+pub(crate) struct Series {
     #[serde(default)]
     metric: BTreeMap<String, String>,
     /// Unix seconds, value as text.
@@ -170,32 +170,13 @@ impl Prometheus {
                 return failed.collect();
             }
         };
-        let stamps = self.stamps(&stamps);
-        let mut samples = Vec::new();
-        for target in targets {
-            let pods = stamps
-                .iter()
-                .filter(|(pod, _)| belongs(pod, &target.instance));
-            // The newest of the instance's pods: a NodePort is pinned to one.
-            let Some((pod, millis)) = pods.max_by_key(|(_, millis)| **millis) else {
-                continue;
-            };
-            if self
-                .taken
-                .get(&target.instance)
-                .is_some_and(|t| t >= millis)
-            {
-                continue;
-            }
-            self.taken.insert(target.instance.clone(), *millis);
-            let scraped = Timestamp::from_unix_nanos(millis.saturating_mul(1_000_000));
-            samples.push(Sample {
-                instance: target.instance.clone(),
-                at: now.tick.before(now.wall.since(scraped)),
-                result: Ok(self.scrape_of(pod, &counters)),
-            });
-        }
-        samples
+        samples(
+            &self.settings,
+            &mut self.taken,
+            targets,
+            (&stamps, &counters),
+            now,
+        )
     }
 
     fn stamp_query(&self) -> String {
@@ -224,46 +205,6 @@ impl Prometheus {
         )
     }
 
-    fn stamps<'a>(&self, series: &'a [Series]) -> BTreeMap<&'a str, u64> {
-        series
-            .iter()
-            .filter_map(|one| {
-                let pod = one.metric.get(&self.settings.pod_label)?;
-                let seconds: f64 = one.value.1.parse().ok()?;
-                (seconds.is_finite() && seconds > 0.0)
-                    .then_some((pod.as_str(), (seconds * 1e3) as u64))
-            })
-            .collect()
-    }
-
-    /// The pod's series as the text that it wrote, read by the same parser.
-    fn scrape_of(&self, pod: &str, series: &[Series]) -> Scrape {
-        let names = &self.settings.names;
-        let mut text = String::new();
-        let mine = series.iter().filter(|one| {
-            one.metric
-                .get(&self.settings.pod_label)
-                .is_some_and(|p| p == pod)
-        });
-        for one in mine {
-            text.push_str(one.metric.get("__name__").map_or("", String::as_str));
-            text.push('{');
-            for label in [&names.route_label, &names.status_label] {
-                if let Some(value) = one.metric.get(label) {
-                    let value = value.replace('\\', "\\\\").replace('"', "\\\"");
-                    // Writing to a String cannot fail.
-                    let _ = write!(text, "{label}=\"{}\",", value.replace('\n', " "));
-                }
-            }
-            text.push_str("} ");
-            text.extend(one.value.1.chars().filter(|c| !c.is_whitespace()));
-            text.push('\n');
-        }
-        let mut parser = Parser::new(names);
-        parser.push(text.as_bytes());
-        parser.finish()
-    }
-
     /// Demand per account; empty if it is not known.
     pub async fn demand(&self, targets: &[PodTarget]) -> BTreeMap<Account, Demand> {
         let Some(query) = self.settings.demand.clone() else {
@@ -276,30 +217,7 @@ impl Prometheus {
                 return BTreeMap::new();
             }
         };
-        let mut demands = BTreeMap::new();
-        // An empty answer may be a renamed label: missing is not zero.
-        if self.settings.absent_is_none && !series.is_empty() {
-            demands.extend(targets.iter().map(|t| (t.account.clone(), Demand::Absent)));
-        }
-        for one in series {
-            let label = one.metric.get(&self.settings.account_label);
-            let account = label.and_then(|text| Account::new(text.as_str()).ok());
-            let jobs = one
-                .value
-                .1
-                .parse::<f64>()
-                .ok()
-                .filter(|jobs| jobs.is_finite());
-            if let (Some(account), Some(jobs)) = (account, jobs) {
-                let demand = if jobs > 0.0 {
-                    Demand::Proven { jobs }
-                } else {
-                    Demand::Absent
-                };
-                demands.insert(account, demand);
-            }
-        }
-        demands
+        demands(&self.settings, targets, &series)
     }
 
     async fn query(&self, query: String) -> Result<Vec<Series>, String> {
@@ -313,10 +231,118 @@ impl Prometheus {
                 response.first_line()
             ));
         }
-        let answer: Answer = serde_json::from_slice(&response.body)
-            .map_err(|error| format!("{base} answered no query result ({error})"))?;
-        Ok(answer.data.result)
+        series(&response.body).map_err(|error| format!("{base} answered no query result ({error})"))
     }
+}
+
+/// The series of an answer. Total.
+pub(crate) fn series(bytes: &[u8]) -> Result<Vec<Series>, serde_json::Error> {
+    let answer: Answer = serde_json::from_slice(bytes)?;
+    Ok(answer.data.result)
+}
+
+/// What is new of `targets` in the answers `(stamps, counters)`; `taken` remembers the newest
+/// sample of each.
+pub(crate) fn samples(
+    settings: &PrometheusSettings,
+    taken: &mut BTreeMap<Instance, u64>,
+    targets: &[PodTarget],
+    (stamps, counters): (&[Series], &[Series]),
+    now: Now,
+) -> Vec<Sample> {
+    let stamps = stamps_of(settings, stamps);
+    let mut samples = Vec::new();
+    for target in targets {
+        let pods = stamps
+            .iter()
+            .filter(|(pod, _)| belongs(pod, &target.instance));
+        // The newest of the instance's pods: a NodePort is pinned to one.
+        let Some((pod, millis)) = pods.max_by_key(|(_, millis)| **millis) else {
+            continue;
+        };
+        if taken.get(&target.instance).is_some_and(|t| t >= millis) {
+            continue;
+        }
+        taken.insert(target.instance.clone(), *millis);
+        let scraped = Timestamp::from_unix_nanos(millis.saturating_mul(1_000_000));
+        samples.push(Sample {
+            instance: target.instance.clone(),
+            at: now.tick.before(now.wall.since(scraped)),
+            result: Ok(scrape_of(settings, pod, counters)),
+        });
+    }
+    samples
+}
+
+fn stamps_of<'a>(settings: &PrometheusSettings, series: &'a [Series]) -> BTreeMap<&'a str, u64> {
+    series
+        .iter()
+        .filter_map(|one| {
+            let pod = one.metric.get(&settings.pod_label)?;
+            let seconds: f64 = one.value.1.parse().ok()?;
+            (seconds.is_finite() && seconds > 0.0).then_some((pod.as_str(), (seconds * 1e3) as u64))
+        })
+        .collect()
+}
+
+/// The pod's series as the text that it wrote, read by the same parser.
+fn scrape_of(settings: &PrometheusSettings, pod: &str, series: &[Series]) -> Scrape {
+    let names = &settings.names;
+    let mut text = String::new();
+    let mine = series.iter().filter(|one| {
+        one.metric
+            .get(&settings.pod_label)
+            .is_some_and(|p| p == pod)
+    });
+    for one in mine {
+        text.push_str(one.metric.get("__name__").map_or("", String::as_str));
+        text.push('{');
+        for label in [&names.route_label, &names.status_label] {
+            if let Some(value) = one.metric.get(label) {
+                let value = value.replace('\\', "\\\\").replace('"', "\\\"");
+                // Writing to a String cannot fail.
+                let _ = write!(text, "{label}=\"{}\",", value.replace('\n', " "));
+            }
+        }
+        text.push_str("} ");
+        text.extend(one.value.1.chars().filter(|c| !c.is_whitespace()));
+        text.push('\n');
+    }
+    let mut parser = Parser::new(names);
+    parser.push(text.as_bytes());
+    parser.finish()
+}
+
+/// What an answer says of demand.
+pub(crate) fn demands(
+    settings: &PrometheusSettings,
+    targets: &[PodTarget],
+    series: &[Series],
+) -> BTreeMap<Account, Demand> {
+    let mut demands = BTreeMap::new();
+    // An empty answer may be a renamed label: missing is not zero.
+    if settings.absent_is_none && !series.is_empty() {
+        demands.extend(targets.iter().map(|t| (t.account.clone(), Demand::Absent)));
+    }
+    for one in series {
+        let label = one.metric.get(&settings.account_label);
+        let account = label.and_then(|text| Account::new(text.as_str()).ok());
+        let jobs = one
+            .value
+            .1
+            .parse::<f64>()
+            .ok()
+            .filter(|jobs| jobs.is_finite());
+        if let (Some(account), Some(jobs)) = (account, jobs) {
+            let demand = if jobs > 0.0 {
+                Demand::Proven { jobs }
+            } else {
+                Demand::Absent
+            };
+            demands.insert(account, demand);
+        }
+    }
+    demands
 }
 
 /// Whether `pod` is `<instance>-<ordinal>`.

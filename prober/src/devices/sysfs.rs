@@ -31,7 +31,7 @@ pub fn default_route_device() -> Option<String> {
     parse_default_route(&fs::read_to_string("/proc/net/route").ok()?)
 }
 
-fn parse_default_route(table: &str) -> Option<String> {
+pub(crate) fn parse_default_route(table: &str) -> Option<String> {
     table.lines().skip(1).take(10_000).find_map(|line| {
         let mut fields = line.split_whitespace();
         let device = fields.next()?;

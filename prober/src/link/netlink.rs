@@ -172,8 +172,8 @@ impl Reader<'_> {
         let uptime = uptime_hundredths();
         while let Some(message) = refused(stream.try_next().await)?.flatten() {
             // Without strict checking the kernel ignores the filter (rtnetlink(7)).
-            if message.header.index == index && held.len() < MAX_ADDRESSES {
-                held.extend(address(&message, uptime));
+            if message.header.index == index {
+                hold(&mut held, &message, uptime);
             }
         }
         Ok(held)
@@ -213,7 +213,7 @@ impl Reader<'_> {
     }
 }
 
-fn state(flags: LinkFlags) -> DeviceState {
+pub(crate) fn state(flags: LinkFlags) -> DeviceState {
     if !flags.contains(LinkFlags::Up) {
         DeviceState::AdminDown
     } else if flags.contains(LinkFlags::Running | LinkFlags::LowerUp) {
@@ -223,7 +223,7 @@ fn state(flags: LinkFlags) -> DeviceState {
     }
 }
 
-fn mac(link: &LinkMessage) -> Option<Mac> {
+pub(crate) fn mac(link: &LinkMessage) -> Option<Mac> {
     link.attributes
         .iter()
         .find_map(|attribute| match attribute {
@@ -232,7 +232,7 @@ fn mac(link: &LinkMessage) -> Option<Mac> {
         })
 }
 
-fn leaves_by(route: &RouteMessage) -> (Option<u32>, bool) {
+pub(crate) fn leaves_by(route: &RouteMessage) -> (Option<u32>, bool) {
     let mut out = (None, false);
     for attribute in &route.attributes {
         match attribute {
@@ -253,6 +253,13 @@ fn uptime_hundredths() -> u32 {
         .wrapping_mul(100)
         .wrapping_add(uptime.tv_nsec / 10_000_000);
     hundredths as u32
+}
+
+/// Adds the address that a message tells of, if there is room.
+pub(crate) fn hold(held: &mut Vec<HeldAddress>, message: &AddressMessage, uptime: u32) {
+    if held.len() < MAX_ADDRESSES {
+        held.extend(address(message, uptime));
+    }
 }
 
 fn address(message: &AddressMessage, uptime: u32) -> Option<HeldAddress> {

@@ -46,7 +46,7 @@ fn table() -> String {
 
 /// Reads `192.168.64.2 0x1 0x2 02:00:c0:a8:40:00 * bridge100` (Linux) and
 /// `? (192.168.64.2) at 5e:3c:6a:0:0:1 on bridge100 ifscope [bridge]` (macOS).
-fn in_table(table: &str, peer: Ipv4Addr) -> Option<Mac> {
+pub(crate) fn in_table(table: &str, peer: Ipv4Addr) -> Option<Mac> {
     let bare = peer.to_string();
     let bracketed = format!("({bare})");
     let is_known = |mac: &Mac| mac.0 != [0; 6];
@@ -63,7 +63,7 @@ fn in_table(table: &str, peer: Ipv4Addr) -> Option<Mac> {
 }
 
 /// The newest lease of `peer`: blocks of `key=value` lines in braces.
-fn in_leases(leases: &str, peer: Ipv4Addr) -> Option<Mac> {
+pub(crate) fn in_leases(leases: &str, peer: Ipv4Addr) -> Option<Mac> {
     let block = |text: &str| {
         let value = |key: &str| {
             text.lines()

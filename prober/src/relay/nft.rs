@@ -81,7 +81,7 @@ fn missing() -> FilterFacts {
 }
 
 /// Reads the listing of one table; `None` = it is no listing.
-fn facts(json: &[u8], table: &Table) -> Option<FilterFacts> {
+pub(crate) fn facts(json: &[u8], table: &Table) -> Option<FilterFacts> {
     let listing: Value = serde_json::from_slice(json).ok()?;
     let rules: Vec<&Value> = listing
         .get("nftables")?

@@ -35,16 +35,21 @@ impl Line {
         if answer.status != 200 {
             return Err(format!("HTTP {}: {}", answer.status, answer.first_line()));
         }
-        let brief: Brief = serde_json::from_slice(&answer.body)
-            .map_err(|error| format!("its brief does not read: {error}"))?;
-        let fits = brief.version == VERSION
-            && brief.targets.len() <= MAX_TARGETS
-            && brief.control.len() <= MAX_TARGETS;
-        if fits {
-            Ok(brief)
-        } else {
-            Err("its brief has another version or breaks a bound; update the older side".into())
-        }
+        brief(&answer.body)
+    }
+}
+
+/// Reads and checks what a relay says; the error is a sentence. Total.
+pub(crate) fn brief(bytes: &[u8]) -> Result<Brief, String> {
+    let brief: Brief = serde_json::from_slice(bytes)
+        .map_err(|error| format!("its brief does not read: {error}"))?;
+    let fits = brief.version == VERSION
+        && brief.targets.len() <= MAX_TARGETS
+        && brief.control.len() <= MAX_TARGETS;
+    if fits {
+        Ok(brief)
+    } else {
+        Err("its brief has another version or breaks a bound; update the older side".into())
     }
 }
 

@@ -5,7 +5,7 @@
 //! short. The first outcome is told as soon as it is known.
 
 mod check;
-mod line;
+pub(crate) mod line;
 mod rotation;
 
 use core::time::Duration;

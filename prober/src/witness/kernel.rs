@@ -51,7 +51,7 @@ impl Tables {
 }
 
 /// `TcpExt: ListenOverflows`: a line of names, then a line of values.
-fn listen_overflows(text: &str) -> Option<u64> {
+pub(crate) fn listen_overflows(text: &str) -> Option<u64> {
     let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
     let (names, values) = (lines.next()?, lines.next()?);
     names
@@ -63,7 +63,7 @@ fn listen_overflows(text: &str) -> Option<u64> {
 
 /// `drop`, `early_drop` and `insert_failed` of every CPU: names, then a line of hexadecimal
 /// values each.
-fn conntrack_drops(text: &str) -> Option<u64> {
+pub(crate) fn conntrack_drops(text: &str) -> Option<u64> {
     let mut lines = text.lines();
     let names: Vec<&str> = lines.next()?.split_whitespace().collect();
     let mut sum = 0u64;

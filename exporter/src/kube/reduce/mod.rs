@@ -16,7 +16,7 @@ use self::fields::Fields;
 const ANNOTATIONS: &str = "prometheus.io/";
 
 /// Reduces one object of `kind`. `kept` is one more annotation that matters.
-pub(super) fn entry(kind: Kind, value: &Value, kept: &str) -> Entry {
+pub(crate) fn entry(kind: Kind, value: &Value, kept: &str) -> Entry {
     let fields = Fields::new(value);
     let named = fields.meta(|name| name.starts_with(ANNOTATIONS) || name == kept);
     let Some(meta) = named else {
@@ -48,7 +48,7 @@ pub(super) fn entry(kind: Kind, value: &Value, kept: &str) -> Entry {
 }
 
 /// The key of an object that went.
-pub(super) fn key(value: &Value) -> Key {
+pub(crate) fn key(value: &Value) -> Key {
     let text = |path: &str| value.pointer(path).and_then(Value::as_str);
     Key {
         namespace: text("/metadata/namespace").unwrap_or_default().to_owned(),

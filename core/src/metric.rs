@@ -176,8 +176,14 @@ metrics! {
         "Packets that the node's device dropped on receive.";
     NETWORK_TRANSMIT_DROPS = "pnwatch_node_network_transmit_drop_total" Counter Count ["node", "device", "plane"]
         "Packets that the node's device dropped on transmit.";
+    NETWORK_RECEIVE_ERRORS = "pnwatch_node_network_receive_errs_total" Counter Count ["node", "device", "plane"]
+        "Packets that came broken over the node's device.";
+    NETWORK_TRANSMIT_ERRORS = "pnwatch_node_network_transmit_errs_total" Counter Count ["node", "device", "plane"]
+        "Packets that the node's device could not send for an error of its link.";
     NETWORK_PEAK = "pnwatch_node_network_peak_bytes_per_second" Gauge BytesPerSecond ["node", "device", "plane", "direction", "window"]
         "Highest throughput of any one second in the trailing window.";
+    NETWORK_THROUGHPUT = "pnwatch_node_network_throughput_bytes_per_second" Histogram BytesPerSecond ["node", "device", "plane", "direction"]
+        "Seconds by their throughput since the node's prober began; the sum is bytes, those of a device that was made anew included.";
     NETWORK_PLATEAU = "pnwatch_node_network_plateau_bytes_per_second" Gauge BytesPerSecond ["node", "device", "plane", "direction"]
         "Flat level that followed a burst, while it holds; whether something is in the way is told by pnwatch_finding_active{fault=\"saturated\"}.";
     NETWORK_CAPACITY = "pnwatch_node_network_capacity_bytes_per_second" Gauge BytesPerSecond ["node", "device", "plane"]

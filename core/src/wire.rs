@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::bandwidth::Plateau;
+use crate::bandwidth::{Plateau, Throughput};
 use crate::link::{LinkFacts, Mac};
 use crate::name::{Cluster, Slot, Vantage};
 use crate::outcome::{Layer, Outcome};
@@ -26,6 +26,10 @@ pub const MAX_PATHS: usize = 150_000;
 pub const MAX_RUNS: usize = 256;
 /// Most round-trip samples per run.
 pub const MAX_SAMPLES: usize = 64;
+/// Most buckets of a histogram of throughput in a report.
+pub const MAX_BUCKETS: usize = 32;
+/// Most devices in a report.
+pub const MAX_DEVICES: usize = 64;
 /// Most VMs of one host in one report.
 pub const MAX_VMS: usize = 8;
 /// Most paths of one VM in one report.
@@ -177,11 +181,12 @@ pub struct Counter {
 }
 
 /// One network device's counters.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct DeviceReport {
     /// Device name.
     pub device: String,
-    /// `pn` or `public`.
+    /// `pn`, `public` (the default route's device), `parent` (what the PN device lies on, where
+    /// that is not the public one) or `other` (named by `probe.devices`).
     pub plane: String,
     /// Bytes received since the device exists.
     pub receive_bytes: u64,
@@ -193,6 +198,12 @@ pub struct DeviceReport {
     /// Packets dropped on transmit.
     #[serde(default)]
     pub transmit_drops: u64,
+    /// Packets that came broken.
+    #[serde(default)]
+    pub receive_errors: u64,
+    /// Packets that could not be sent for an error of the link.
+    #[serde(default)]
+    pub transmit_errors: u64,
     /// Link speed in bits per second, where the driver tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub speed_bps: Option<u64>,
@@ -205,6 +216,12 @@ pub struct DeviceReport {
     /// Highest one-second throughput per trailing window, bytes per second.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub peaks: Vec<Peak>,
+    /// Seconds by what was received in them, since the prober began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receive_throughput: Option<Throughput>,
+    /// The same of what was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transmit_throughput: Option<Throughput>,
 }
 
 /// The highest one-second throughput of a trailing window.
@@ -312,7 +329,7 @@ impl Report {
         bound("paths", self.paths.len(), MAX_PATHS)?;
         bound("ready", self.ready.len(), MAX_PATHS)?;
         bound("counters", self.counters.len(), MAX_COUNTERS)?;
-        bound("devices", self.devices.len(), 64)?;
+        bound("devices", self.devices.len(), MAX_DEVICES)?;
         bound("large", self.large.len(), MAX_PATHS)?;
         if let Some(witness) = &self.witness {
             bound("witness.flows", witness.flows.len(), MAX_FLOWS)?;
@@ -337,6 +354,10 @@ impl Report {
                 c.is_ascii_lowercase()
             })?;
             bound("devices.peaks", device.peaks.len(), 8)?;
+            let throughputs = [&device.receive_throughput, &device.transmit_throughput];
+            for seen in throughputs.into_iter().flatten() {
+                bound("devices.throughput", seen.seconds.len(), MAX_BUCKETS)?;
+            }
         }
         if let Some(link) = &self.link {
             text(

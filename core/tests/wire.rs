@@ -2,11 +2,13 @@
 
 #![allow(clippy::unwrap_used)] // a test: a fault ends it
 
+use pnwatch_core::bandwidth::Throughput;
 use pnwatch_core::link::{DeviceState, HeldAddress, MAX_ADDRESSES};
 use pnwatch_core::outcome::{Blind, Cause, Layer, Outcome};
 use pnwatch_core::wire::{
-    Counter, DeviceReport, MAX_COUNTERS, MAX_PATHS, MAX_RUNS, MAX_SAMPLES, MAX_VM_PATHS, MAX_VMS,
-    PathReport, Peak, ReadyReport, Report, ReportError, Run, VmReport,
+    Counter, DeviceReport, MAX_BUCKETS, MAX_COUNTERS, MAX_DEVICES, MAX_PATHS, MAX_RUNS,
+    MAX_SAMPLES, MAX_VM_PATHS, MAX_VMS, PathReport, Peak, ReadyReport, Report, ReportError, Run,
+    VmReport,
 };
 use pnwatch_core::witness::{MAX_CLAIMS, MAX_FLOWS, WitnessReport};
 use proptest::prelude::*;
@@ -150,10 +152,22 @@ fn every_bound_is_kept() {
             "counters",
             Box::new(move |r| r.counters = many(counter("a"), MAX_COUNTERS + 1)),
         ),
-        ("devices", Box::new(move |r| r.devices = many(device, 65))),
+        (
+            "devices",
+            Box::new(move |r| r.devices = many(device, MAX_DEVICES + 1)),
+        ),
         (
             "peaks",
             Box::new(move |r| r.devices[0].peaks = many(peak, 9)),
+        ),
+        (
+            "throughput",
+            Box::new(move |r| {
+                r.devices[0].transmit_throughput = Some(Throughput {
+                    seconds: vec![1; MAX_BUCKETS + 1],
+                    bytes: 1,
+                });
+            }),
         ),
         (
             "runs",

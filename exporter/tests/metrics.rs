@@ -131,6 +131,11 @@ async fn all_that_is_said_is_declared() {
         "receive_drops": 1, "speed_bps": 10_000_000_000u64,
         "transmit_plateau": { "level": 25_000_000, "burst": 100_000_000, "held_ms": 7_000 },
         "peaks": [{ "window_s": 15, "receive": 100, "transmit": 200 }],
+        "receive_throughput": {
+            "seconds": [5, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2], "bytes": 9_000_000_000u64,
+        },
+        // Counted by bounds that this exporter does not know.
+        "transmit_throughput": { "seconds": [5, 1], "bytes": 100 },
     }]);
     it.report(&node).await;
     it.lose_the_node(2).await;

@@ -33,7 +33,6 @@ mod unprivileged;
 pub mod vm;
 pub mod witness;
 
-use core::time::Duration;
 use std::sync::Arc;
 
 use pnwatch_core::link::FilterFacts;
@@ -156,8 +155,9 @@ pub async fn run_with(
         tasks.spawn(os::follow_witness(leg.clone(), clock.clone(), witness_tell));
     }
     let (devices_tell, devices) = watch::channel(Vec::new());
-    tasks.spawn(sample_devices(
+    tasks.spawn(devices::follow(
         settings.interface.clone(),
+        settings.devices.clone(),
         clock,
         devices_tell,
     ));
@@ -255,28 +255,4 @@ pub fn embedded(
     std::thread::Builder::new()
         .name("prober".to_owned())
         .spawn(move || runtime.block_on(run(&cluster, &probe, clock, shutdown)))
-}
-
-async fn sample_devices(
-    device: String,
-    clock: SharedClock,
-    tell: watch::Sender<Vec<pnwatch_core::wire::DeviceReport>>,
-) {
-    let mut devices = devices::Devices::new(&device);
-    let mut every = tokio::time::interval(Duration::from_secs(1));
-    every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        every.tick().await;
-        let now = clock.now().tick;
-        // Files, or a command: not on the threads that the checks run on.
-        let sampled = tokio::task::spawn_blocking(move || {
-            let reports = devices.sample(now);
-            (devices, reports)
-        });
-        let Ok((again, reports)) = sampled.await else {
-            return;
-        };
-        devices = again;
-        tell.send_replace(reports);
-    }
 }

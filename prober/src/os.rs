@@ -4,7 +4,8 @@
 
 #[cfg(target_os = "linux")]
 mod chosen {
-    pub use crate::devices::sysfs::{default_route_device, read as device_counters};
+    pub use crate::devices::stats::Reader as DeviceReader;
+    pub use crate::devices::sysfs::{default_route_device, lower_devices, speed as device_speed};
     pub use crate::engine::socket::{
         CAN_DENY_LOCAL_NETWORK, Packets, SENT_NOTHING, bind_device, error_queue, set_ip_options,
         stream_socket, tcp_facts,
@@ -33,7 +34,8 @@ mod chosen {
 #[cfg(target_os = "macos")]
 mod chosen {
     pub use crate::mac::live::devices::{
-        default_route_device, device_counters, machine_boot, resident_bytes,
+        DeviceReader, default_route_device, device_speed, lower_devices, machine_boot,
+        resident_bytes,
     };
     pub use crate::mac::live::follow::{follow, interface_names};
     pub use crate::mac::live::packets::Packets;

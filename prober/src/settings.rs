@@ -20,6 +20,8 @@ pub struct Settings {
     pub vantage: Vantage,
     /// The PN device.
     pub interface: String,
+    /// Other devices whose bandwidth is told.
+    pub devices: Vec<String>,
     /// The PN's address range.
     pub pn_cidr: Cidr,
     /// An inventory file instead of exporters.
@@ -47,6 +49,7 @@ impl Settings {
             cluster: cluster.clone(),
             vantage: probe.vantage.clone(),
             interface: probe.interface.clone(),
+            devices: probe.devices.clone(),
             pn_cidr: probe.pn_cidr,
             plan_file: probe.plan_file.clone(),
             state_dir: probe.state_dir.clone(),

@@ -4,8 +4,10 @@
 //! known to be flat by itself, and accounts against their caps. Bandwidth never pages.
 
 pub mod plateau;
+pub mod throughput;
 
 pub use plateau::{Detector, Known, Plateau};
+pub use throughput::Throughput;
 
 use crate::diagnosis::Diagnosis;
 use crate::diagnosis::table::Named;
@@ -220,14 +222,8 @@ mod tests {
         let device = DeviceReport {
             device: "pn0".to_owned(),
             plane: "pn".to_owned(),
-            receive_bytes: 0,
-            transmit_bytes: 0,
-            receive_drops: 0,
-            transmit_drops: 0,
-            speed_bps: None,
             transmit_plateau: plateau,
-            receive_plateau: None,
-            peaks: Vec::new(),
+            ..DeviceReport::default()
         };
         let node: Vantage = "node/kura-fleet-1".parse().unwrap();
         View {

@@ -21,6 +21,9 @@ pub struct Probe {
     pub vantage: Vantage,
     /// The PN device.
     pub interface: String,
+    /// Other devices whose bandwidth is told; the default route's and the PN device's parent
+    /// are found by themselves.
+    pub devices: Vec<String>,
     /// The PN's address range.
     pub pn_cidr: Cidr,
     /// Every exporter replica: the plan comes from it, reports go to it.
@@ -80,6 +83,8 @@ impl FromSection for Probe {
                 ),
             );
         }
+        let devices: Vec<String> = section.or("devices", Vec::new());
+        refuse_devices(section, &devices);
         let pn_cidr = section.required("pn_cidr", "172.16.0.0/22");
         let exporters = section.or("exporters", Vec::new());
         let plan_file = section.optional("plan_file");
@@ -105,6 +110,7 @@ impl FromSection for Probe {
         Some(Self {
             vantage: vantage?,
             interface,
+            devices,
             pn_cidr: pn_cidr?,
             exporters,
             plan_file,
@@ -114,6 +120,26 @@ impl FromSection for Probe {
             pace,
             relay,
         })
+    }
+}
+
+/// Room for the PN device, the public one and the parents in a report.
+const MAX_DEVICES: usize = 50;
+
+fn refuse_devices(section: &mut Section<'_>, devices: &[String]) {
+    if let Some(name) = devices.iter().find(|name| !is_device_name(name)) {
+        section.refuse(
+            "devices",
+            format!(
+                "{name:?} is no device name: 1 to {MAX_INTERFACE} characters, no space, no `/`; see `ip link` or `ifconfig -l`"
+            ),
+        );
+    }
+    if devices.len() > MAX_DEVICES {
+        section.refuse(
+            "devices",
+            format!("{} devices; name at most {MAX_DEVICES}", devices.len()),
+        );
     }
 }
 

@@ -1,5 +1,6 @@
 //! Metric families built from descriptors: names, labels and types cannot drift from them.
 
+use pnwatch_core::bandwidth::throughput::{self, Throughput};
 use pnwatch_core::metric::{CLUSTER_LABEL, DURATION_BUCKETS, Descriptor, MetricKind};
 use pnwatch_core::name::Cluster;
 use prometheus::proto::{
@@ -104,25 +105,44 @@ impl Family<'_> {
         self.samples.push(metric);
     }
 
-    /// One sample of a histogram.
+    /// One sample of a histogram of durations.
     pub fn push_durations(&mut self, labels: &[&str], durations: &Durations) {
+        let counts = DURATION_BUCKETS.into_iter().zip(durations.counts);
+        self.push_histogram(labels, counts, durations.count(), durations.sum);
+    }
+
+    /// One sample of a histogram of throughput. Counts come from a report: they saturate.
+    pub fn push_throughput(&mut self, labels: &[&str], seen: &Throughput) {
+        let bounds = throughput::BOUNDS.iter().map(|bound| *bound as f64);
+        let counts = bounds.zip(seen.seconds.iter().copied());
+        let all = seen.seconds.iter();
+        let all = all.fold(0u64, |sum, count| sum.saturating_add(*count));
+        self.push_histogram(labels, counts, all, seen.bytes as f64);
+    }
+
+    /// `counts` are those between one bound and the next.
+    fn push_histogram(
+        &mut self,
+        labels: &[&str],
+        counts: impl Iterator<Item = (f64, u64)>,
+        all: u64,
+        sum: f64,
+    ) {
         let mut metric = self.labelled(labels);
         let mut below = 0u64;
-        let buckets = DURATION_BUCKETS
-            .iter()
-            .zip(&durations.counts)
+        let buckets = counts
             .map(|(bound, count)| {
-                below = below.saturating_add(*count);
+                below = below.saturating_add(count);
                 let mut bucket = Bucket::default();
-                bucket.set_upper_bound(*bound);
+                bucket.set_upper_bound(bound);
                 bucket.set_cumulative_count(below);
                 bucket
             })
             .collect();
         let mut histogram = Histogram::default();
         histogram.set_bucket(buckets);
-        histogram.set_sample_count(durations.count());
-        histogram.set_sample_sum(durations.sum);
+        histogram.set_sample_count(all);
+        histogram.set_sample_sum(sum);
         metric.set_histogram(histogram);
         self.samples.push(metric);
     }

@@ -1,5 +1,6 @@
 //! The metrics listener: `/metrics`, projected from the view at scrape time.
 
+mod devices;
 mod family;
 mod judged;
 mod project;

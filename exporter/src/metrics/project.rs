@@ -5,17 +5,14 @@ use std::collections::BTreeMap;
 use pnwatch_core::fault::{Blame, Severity};
 use pnwatch_core::link::DeviceState;
 use pnwatch_core::metric::{self, MetricKind, PROBER_PREFIX};
-use pnwatch_core::name::Vantage;
 use pnwatch_core::subject::Subject;
 use pnwatch_core::view::{PathView, VantageView, View};
-use pnwatch_core::wire::DeviceReport;
 
+use super::devices;
 use super::family::Exposition;
 use crate::alert::Standing;
 use crate::owner::Snapshot;
 use crate::tally::{GateAnswer, Ingested, PageRefusal, PlanAnswer, Tally};
-
-type Read = fn(&DeviceReport) -> u64;
 
 /// Most different names among the probers' own metrics; more are a sign of something else.
 const MAX_PROBER_METRICS: usize = 256;
@@ -35,7 +32,7 @@ pub fn project(snapshot: &Snapshot, tally: &Tally, standings: &[Standing]) -> Ex
     findings(&mut out, view);
     vantages(&mut out, view);
     links(&mut out, snapshot);
-    devices(&mut out, view);
+    devices::project(&mut out, view);
     own(&mut out, tally);
     alertmanagers(&mut out, tally, standings);
     probers(&mut out, view);
@@ -268,61 +265,6 @@ fn links(out: &mut Exposition, snapshot: &Snapshot) {
         for (vantage, _, link) in leases() {
             if let Some(lease) = link.lease(snapshot.pn_cidr) {
                 f.push(&[vantage, &link.device], lease.granted.as_secs_f64());
-            }
-        }
-    });
-}
-
-fn devices(out: &mut Exposition, view: &View) {
-    // A device that a report lists twice would make two samples of one name.
-    let mut unique: BTreeMap<(&str, &str, &str), &DeviceReport> = BTreeMap::new();
-    for seen in &view.vantages {
-        if let Vantage::Node(node) = &seen.vantage {
-            for device in &seen.devices {
-                unique.insert((node.as_str(), &device.device, &device.plane), device);
-            }
-        }
-    }
-    let counters: [(_, Read); 4] = [
-        (&metric::NETWORK_RECEIVE, |d| d.receive_bytes),
-        (&metric::NETWORK_TRANSMIT, |d| d.transmit_bytes),
-        (&metric::NETWORK_RECEIVE_DROPS, |d| d.receive_drops),
-        (&metric::NETWORK_TRANSMIT_DROPS, |d| d.transmit_drops),
-    ];
-    for (metric, read) in counters {
-        out.add(metric, |f| {
-            for ((node, device, plane), seen) in &unique {
-                f.push(&[node, device, plane], read(seen) as f64);
-            }
-        });
-    }
-    out.add(&metric::NETWORK_PEAK, |f| {
-        for ((node, device, plane), seen) in &unique {
-            let windows: BTreeMap<u32, _> = seen.peaks.iter().map(|p| (p.window_s, p)).collect();
-            for (window, peak) in windows {
-                let window = format!("{window}s");
-                let labels = |direction| [*node, *device, *plane, direction, &window];
-                f.push(&labels("receive"), peak.receive as f64);
-                f.push(&labels("transmit"), peak.transmit as f64);
-            }
-        }
-    });
-    out.add(&metric::NETWORK_PLATEAU, |f| {
-        for ((node, device, plane), seen) in &unique {
-            for (direction, plateau) in [
-                ("receive", seen.receive_plateau),
-                ("transmit", seen.transmit_plateau),
-            ] {
-                if let Some(plateau) = plateau {
-                    f.push(&[node, device, plane, direction], plateau.level as f64);
-                }
-            }
-        }
-    });
-    out.add(&metric::NETWORK_CAPACITY, |f| {
-        for ((node, device, plane), seen) in &unique {
-            if let Some(bits) = seen.speed_bps {
-                f.push(&[node, device, plane], bits as f64 / 8.0);
             }
         }
     });

@@ -1,29 +1,42 @@
-//! Counters from sysfs (sysfs-class-net-statistics) and the default route from procfs.
+//! What stands in files: link speed and lower devices (sysfs-class-net), and the default route
+//! (`proc_pid_net(5)`).
 
 use std::fs;
 use std::path::Path;
 
-use super::DeviceCounters;
+/// Where the devices stand.
+const NET: &str = "/sys/class/net";
+/// Most lower devices of one: the legs of a bond.
+const MAX_LOWER: usize = 8;
 
-/// The counters of `device`; `None` while it does not exist.
-pub fn read(device: &str) -> Option<DeviceCounters> {
-    let base = Path::new("/sys/class/net").join(device);
-    let number = |name: &str| {
-        let text = fs::read_to_string(base.join("statistics").join(name)).ok()?;
-        text.trim().parse::<u64>().ok()
+/// Link speed of `device` in bits per second. Virtual devices say -1, or nothing while the link
+/// is down.
+pub fn speed(device: &str) -> Option<u64> {
+    let text = fs::read_to_string(Path::new(NET).join(device).join("speed")).ok()?;
+    let megabits = text.trim().parse::<u64>().ok();
+    megabits
+        .filter(|m| *m > 0 && *m < 1_000_000)
+        .map(|m| m * 1_000_000)
+}
+
+/// The devices that `device` lies on, in the order of their names: the parent of a VLAN.
+pub fn lower_devices(device: &str) -> Vec<String> {
+    lower_in(&Path::new(NET).join(device))
+}
+
+fn lower_in(device: &Path) -> Vec<String> {
+    let Ok(entries) = fs::read_dir(device) else {
+        return Vec::new();
     };
-    // Virtual devices say -1, or nothing while the link is down.
-    let megabits = fs::read_to_string(base.join("speed")).ok();
-    let megabits = megabits.and_then(|text| text.trim().parse::<u64>().ok());
-    Some(DeviceCounters {
-        receive: number("rx_bytes")?,
-        transmit: number("tx_bytes")?,
-        receive_drops: number("rx_dropped").unwrap_or(0),
-        transmit_drops: number("tx_dropped").unwrap_or(0),
-        speed_bps: megabits
-            .filter(|m| *m > 0 && *m < 1_000_000)
-            .map(|m| m * 1_000_000),
-    })
+    let mut lower: Vec<String> = entries
+        .filter_map(|entry| {
+            let name = entry.ok()?.file_name();
+            name.to_str()?.strip_prefix("lower_").map(str::to_owned)
+        })
+        .collect();
+    lower.sort();
+    lower.truncate(MAX_LOWER);
+    lower
 }
 
 /// The device of the default route, which carries everything but the PN (`proc_pid_net(5)`).
@@ -57,8 +70,19 @@ mod tests {
     }
 
     #[test]
-    fn loopback_has_counters() {
-        assert_eq!(read("lo").unwrap().speed_bps, None);
-        assert_eq!(read("no-such-device"), None);
+    fn loopback_has_no_speed_and_lies_on_nothing() {
+        assert_eq!(speed("lo"), None);
+        assert_eq!(speed("no-such-device"), None);
+        assert_eq!(lower_devices("lo"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn the_parents_of_a_device_are_its_lower_entries() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["lower_eth1", "lower_eth0", "upper_br0", "speed", "lower"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        assert_eq!(lower_in(folder.path()), ["eth0", "eth1"]);
+        assert_eq!(lower_in(&folder.path().join("none")), Vec::<String>::new());
     }
 }

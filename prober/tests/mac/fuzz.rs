@@ -165,7 +165,7 @@ fn fuzz_routes() {
                 .as_deref()
                 .is_none_or(is_device)
         );
-        let _ = netstat::bytes(text, "vlan0");
+        let _ = netstat::device_counters(text, "vlan0");
     });
 }
 
@@ -270,7 +270,10 @@ fn fuzz_time() {
         let began = Instant::now();
         let _ = ifconfig::interface(&text, "vlan0");
         let _ = (route::get(&text), netstat::routes(&text));
-        let _ = (netstat::bytes(&text, "vlan0"), arp::neighbours(&text));
+        let _ = (
+            netstat::device_counters(&text, "vlan0"),
+            arp::neighbours(&text),
+        );
         let _ = (ipconfig::summary(&text), ipconfig::lease_file(&text));
         let _ = (pf::admissions(&text, pn()), pf::nats(&text, pn()));
         let took = began.elapsed();

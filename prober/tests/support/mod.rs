@@ -75,6 +75,7 @@ pub fn settings(probed: &Probed, state_dir: Option<&Path>) -> Settings {
         cluster: CLUSTER.parse().unwrap(),
         vantage: VANTAGE.parse().unwrap(),
         interface: probed.interface.clone(),
+        devices: Vec::new(),
         pn_cidr: probed.pn.parse().unwrap(),
         plan_file: None,
         state_dir: state_dir.map(Into::into),

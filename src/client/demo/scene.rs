@@ -248,6 +248,7 @@ fn probe(host: Vantage, ingest: SocketAddr, token: PathBuf) -> Result<Probe, Fai
             "lo"
         }
         .into(),
+        devices: Vec::new(),
         pn_cidr: loopback()?,
         exporters: vec![ExporterEndpoint {
             url,

@@ -10,6 +10,7 @@ mod needs;
 mod once;
 mod probes;
 mod process;
+mod sampling;
 mod witness;
 
 use clap::Parser;
@@ -30,6 +31,8 @@ enum Command {
     Witness(witness::Args),
     /// What `pnwatch once` costs a job, beside a bare connect
     Once(once::Args),
+    /// What it costs to sample many network devices once a second (needs root)
+    Sampling(sampling::Args),
     /// What a check costs, beside others who make it (needs root)
     Probes(probes::Args),
     #[command(hide = true)]
@@ -44,6 +47,7 @@ fn main() -> anyhow::Result<()> {
         Command::Gate(args) => gate::run(&args),
         Command::Witness(args) => witness::run(&args),
         Command::Once(args) => once::run(&args),
+        Command::Sampling(args) => sampling::run(&args),
         Command::Probes(args) => probes::run(&args),
         Command::Steps(args) => probes::steps(&args),
     }

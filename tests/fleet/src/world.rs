@@ -582,18 +582,12 @@ impl World {
         vec![DeviceReport {
             device: "pn0".into(),
             plane: "pn".into(),
-            receive_bytes: 0,
-            transmit_bytes: 0,
-            receive_drops: 0,
-            transmit_drops: 0,
-            speed_bps: None,
-            peaks: Vec::new(),
             transmit_plateau: clamp.map(|level| Plateau {
                 level: level * 125_000,
                 burst: 625_000_000,
                 held_ms: 20_000,
             }),
-            receive_plateau: None,
+            ..DeviceReport::default()
         }]
     }
 

@@ -1,10 +1,11 @@
 //! Device counters and the default route, from netstat(1); memory and the boot's name from the
 //! kernel.
 
+use std::io;
 use std::process::{Command, Stdio};
 
-use crate::devices::DeviceCounters;
-use crate::mac::parse::{kernel, netstat};
+use crate::devices::counted::{DeviceCounters, Reading};
+use crate::mac::parse::{ifconfig, kernel, netstat};
 
 fn netstat(arguments: &[&str]) -> Option<String> {
     said("/usr/sbin/netstat", arguments)
@@ -22,16 +23,43 @@ fn said(program: &str, arguments: &[&str]) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// The counters of `device`; `None` while it does not exist.
-pub fn device_counters(device: &str) -> Option<DeviceCounters> {
-    let said = netstat(&["-bdnI", device])?;
-    let bytes = netstat::bytes(&said, device)?;
-    Some(DeviceCounters {
-        receive: bytes.receive,
-        transmit: bytes.transmit,
-        transmit_drops: bytes.drops,
-        ..DeviceCounters::default()
-    })
+/// Asks netstat(1), one command a device.
+#[derive(Debug, Default)]
+pub struct DeviceReader;
+
+impl DeviceReader {
+    /// The counters of the devices that are named, and their indexes in the same order; `None` =
+    /// there is no device of that name.
+    ///
+    /// # Errors
+    ///
+    /// None here: a command that fails tells of no device.
+    pub fn read(&mut self, names: &[&str]) -> io::Result<(Reading, Vec<Option<u32>>)> {
+        let mut reading = Reading::new();
+        let mut read = |name: &&str| {
+            let device = netstat::device_counters(&netstat(&["-bdnI", *name])?, name)?;
+            let (index, counters): (u32, DeviceCounters) = device;
+            reading.insert(index, counters);
+            Some(index)
+        };
+        let indexes = names.iter().map(&mut read).collect();
+        Ok((reading, indexes))
+    }
+}
+
+/// Drivers tell no speed in a form that holds from one macOS to the next.
+pub fn device_speed(_: &str) -> Option<u64> {
+    None
+}
+
+/// The device that a VLAN lies on.
+pub fn lower_devices(device: &str) -> Vec<String> {
+    let said = said("/sbin/ifconfig", &[device]).unwrap_or_default();
+    let interface = ifconfig::interface(&said, device);
+    interface
+        .and_then(|found| found.parent)
+        .into_iter()
+        .collect()
 }
 
 /// The device of the default route, which carries everything but the PN.

@@ -1,6 +1,7 @@
 //! `netstat -rn -f inet` and `netstat -bdnI DEVICE` (netstat(1) of macOS).
 
 use super::{device, lines};
+use crate::devices::counted::DeviceCounters;
 
 /// Most routes kept.
 const MAX_ROUTES: usize = 1024;
@@ -62,22 +63,11 @@ pub fn default_device(text: &str) -> Option<String> {
     Some(chosen.device.clone())
 }
 
-/// Counters of one device.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Bytes {
-    /// Received.
-    pub receive: u64,
-    /// Sent.
-    pub transmit: u64,
-    /// Dropped on sending (`-d`).
-    pub drops: u64,
-}
-
-/// The counters of the device `name`: its `<Link#…>` line counts everything.
+/// Index and counters of the device `name`: its `<Link#…>` line counts everything.
 ///
 /// `Name Mtu Network Address Ipkts Ierrs Ibytes Opkts Oerrs Obytes Coll [Drop]`, where the
 /// address is left out of devices without one.
-pub fn bytes(text: &str, name: &str) -> Option<Bytes> {
+pub fn device_counters(text: &str, name: &str) -> Option<(u32, DeviceCounters)> {
     let line = lines(text).find(|line| {
         let mut words = line.split_whitespace();
         // A device that is down has a star behind its name.
@@ -86,6 +76,8 @@ pub fn bytes(text: &str, name: &str) -> Option<Bytes> {
     })?;
     let words: Vec<&str> = line.split_whitespace().take(16).collect();
     let link = words.iter().position(|word| word.starts_with("<Link#"))?;
+    let index = words.get(link)?.strip_prefix("<Link#")?;
+    let index = index.strip_suffix('>')?.parse().ok()?;
     let numbers: Vec<u64> = words
         .get(link + 1..)?
         .iter()
@@ -93,9 +85,16 @@ pub fn bytes(text: &str, name: &str) -> Option<Bytes> {
         .skip_while(|word| word.contains([':', '.']))
         .map_while(|word| word.parse().ok())
         .collect();
-    Some(Bytes {
+    let counters = DeviceCounters {
+        receive_packets: *numbers.first()?,
+        receive_errors: *numbers.get(1)?,
         receive: *numbers.get(2)?,
+        transmit_packets: *numbers.get(3)?,
+        transmit_errors: *numbers.get(4)?,
         transmit: *numbers.get(5)?,
-        drops: numbers.get(7).copied().unwrap_or(0),
-    })
+        receive_drops: 0,
+        // `-d`, on sending.
+        transmit_drops: numbers.get(7).copied().unwrap_or(0),
+    };
+    Some((index, counters))
 }

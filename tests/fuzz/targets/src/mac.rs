@@ -46,7 +46,7 @@ pub(crate) fn route(bytes: &[u8]) -> bool {
             .as_deref()
             .is_none_or(is_device)
     );
-    let counted = parse::netstat::bytes(&text, "vlan0");
+    let counted = parse::netstat::device_counters(&text, "vlan0");
     travels(&LegOutputs {
         route: Some((Ipv4Addr::new(172, 16, 0, 2), &text)),
         ..LegOutputs::default()

@@ -220,7 +220,12 @@ fn every_metric_that_rules_read_is_published() {
 #[test]
 fn pages_link_to_the_boards_that_core_names() {
     use pnwatch_core::rules::board;
-    let known = [board::FLEET, board::ACCOUNT, board::MONITOR];
+    let known = [
+        board::FLEET,
+        board::ACCOUNT,
+        board::BANDWIDTH,
+        board::MONITOR,
+    ];
     let mut linked = BTreeSet::new();
     for rule in rules().iter().filter(|r| r.get("alert").is_some()) {
         let url = word(&rule["annotations"], "dashboard_url").to_owned();

@@ -154,6 +154,15 @@ fn a_broken_rule_fails_its_case() {
         ("cache", "|/ready|", "|"),
         ("cache", "503|429", "503"),
         ("cache", "> 0.05", "> 0.5"),
+        ("bandwidth", "> 0.9\n", "> 0.88\n"),
+        ("bandwidth", "> 0.9\n", "> 0.97\n"),
+        ("bandwidth", "min_over_time(", "max_over_time("),
+        ("bandwidth", "{window=\"15s\"}", ""),
+        ("bandwidth", "bytes_per_second[1d]", "bytes_per_second[3m]"),
+        ("bandwidth", "> 100\n", "> 10\n"),
+        ("bandwidth", "> 100\n", "> 150\n"),
+        ("bandwidth", "> 1\n", "> 0.1\n"),
+        ("bandwidth", "> 1\n", "> 10\n"),
     ] {
         assert!(rules.contains(from), "nothing to break: {from}");
         let broken = rules.replace(from, to);

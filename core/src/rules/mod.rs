@@ -4,6 +4,7 @@
 //! behind that push, for Prometheus, Mimir and Grafana:
 //! - [`findings`]: the **back-up**: an open finding whose push failed, under the name `<Alert>Backup`;
 //! - [`monitor`]: who watches the watcher: the dead man's switch, an exporter or vantages gone;
+//! - [`bandwidth`]: links of nodes that are full, slow or broken;
 //! - [`budget`]: burn rates and leases, judged once more from plain gauges;
 //! - [`cache`]: twins of the correlation for those who scrape the cache, but not pnwatch.
 //!
@@ -13,6 +14,7 @@
 //!
 //! Pure: settings in, [`Group`]s out; [`emit`] and [`grafana`] write them down.
 
+pub mod bandwidth;
 pub mod budget;
 pub mod cache;
 pub mod emit;
@@ -47,6 +49,8 @@ pub mod board {
     pub const FLEET: &str = "pnwatch-fleet";
     /// One account.
     pub const ACCOUNT: &str = "pnwatch-account";
+    /// Nodes' links, and who fills them.
+    pub const BANDWIDTH: &str = "pnwatch-node-bandwidth";
     /// pnwatch itself.
     pub const MONITOR: &str = "pnwatch-monitor";
 }
@@ -271,6 +275,7 @@ pub fn groups(settings: &Settings, form: Form) -> Vec<Group> {
         findings::group(settings, form),
         monitor::group(settings, form),
         budget::group(settings, form),
+        bandwidth::group(settings, form),
         cache::group(settings, form),
     ]
 }

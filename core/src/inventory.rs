@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::bandwidth::BitRate;
 use crate::link::Cidr;
 use crate::name::{Account, Cluster, Instance, Node, Tenant, Vantage};
 use crate::subject::{Subject, TargetKind};
@@ -61,6 +62,10 @@ pub struct AccountTarget {
     /// own business, in no plan.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<String>,
+    /// What its pod may send, where discovery or the file knows it; else
+    /// `serve.bandwidth.account_cap` holds. In no plan either.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress_cap: Option<BitRate>,
 }
 
 fn nodeport() -> TargetKind {

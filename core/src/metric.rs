@@ -140,8 +140,10 @@ metrics! {
         "1 for the verdict on the public traffic of the account's pods, 0 for the others; two can be 1 where an account has two instances.";
     ACCOUNT_EGRESS = "pnwatch_account_egress_bytes_per_second" Gauge BytesPerSecond ["account", "node"]
         "What the account's pods on the node send to clients, by their own counters; absent where they are not scraped.";
-    ACCOUNT_EGRESS_CAP = "pnwatch_account_egress_cap_bytes_per_second" Gauge BytesPerSecond []
-        "Egress cap of one account, as configured.";
+    ACCOUNT_EGRESS_CAP = "pnwatch_account_egress_cap_bytes_per_second" Gauge BytesPerSecond ["account", "node"]
+        "What the account's pods on the node may send: by the annotation kubernetes.io/egress-bandwidth, else as configured.";
+    NODE_OVERSUBSCRIPTION = "pnwatch_node_oversubscription_ratio" Gauge Ratio ["node"]
+        "Sum of the egress caps of the node's accounts against what its PN device carries; absent where nobody knows that.";
     SLO_OBJECTIVE = "pnwatch_slo_objective_ratio" Gauge Ratio ["slo"]
         "Share of good checks that is promised.";
     SLO_BURN_RATE = "pnwatch_slo_burn_rate" Gauge Ratio ["account", "vantage_kind", "slo", "window"]
@@ -187,7 +189,9 @@ metrics! {
     NETWORK_PLATEAU = "pnwatch_node_network_plateau_bytes_per_second" Gauge BytesPerSecond ["node", "device", "plane", "direction"]
         "Flat level that followed a burst, while it holds; whether something is in the way is told by pnwatch_finding_active{fault=\"saturated\"}.";
     NETWORK_CAPACITY = "pnwatch_node_network_capacity_bytes_per_second" Gauge BytesPerSecond ["node", "device", "plane"]
-        "Link speed as the driver tells it.";
+        "Link speed: of the PN device as configured, else as the driver tells it.";
+    NETWORK_CLAMP = "pnwatch_node_network_clamp_bytes_per_second" Gauge BytesPerSecond ["node", "device", "direction"]
+        "Level of the last clamp of the PN device since the exporter began: its learned capacity; whether it holds now is told by pnwatch_finding_active{fault=\"saturated\"}.";
     INGEST_REPORTS = "pnwatch_ingest_reports_total" Counter Count ["result"]
         "Reports that came, by what became of them.";
     PLAN_REQUESTS = "pnwatch_plan_requests_total" Counter Count ["result"]

@@ -156,6 +156,7 @@ impl Plan {
                 // The exporter's business; in the plan they would only churn the id.
                 excuse: None,
                 metrics: None,
+                egress_cap: None,
                 ..t.clone()
             })
             .collect();

@@ -94,6 +94,7 @@ mod tests {
             port: 30_000,
             excuse: None,
             metrics: None,
+            egress_cap: None,
         }
     }
 

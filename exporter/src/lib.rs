@@ -10,7 +10,7 @@
 
 pub mod alert;
 pub mod answer;
-mod bandwidth;
+pub mod bandwidth;
 pub mod checks;
 pub mod error;
 #[cfg(feature = "fuzzing")]

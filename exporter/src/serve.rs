@@ -367,12 +367,15 @@ impl Exporter {
             self.serve.gate.token_file.as_ref().map(SecretFile::new),
             shutdown.clone(),
         );
+        let limits = crate::bandwidth::limits(&self.serve.bandwidth);
+        let (learned, _) = watch::channel(crate::bandwidth::Learned::default());
         let metrics = Metrics {
             engine: self.engine.clone(),
             tally: Arc::clone(&self.tally),
             standings,
             verdicts: verdicts.clone(),
-            account_cap: self.serve.bandwidth.account_cap.bytes(),
+            limits,
+            learned: learned.subscribe(),
             books: self.statement,
         };
         let routers = [
@@ -429,13 +432,9 @@ impl Exporter {
             owner.await;
             "engine"
         });
-        let limits = pnwatch_core::bandwidth::Limits {
-            account_cap: self.serve.bandwidth.account_cap.bytes(),
-            client_card: self.serve.bandwidth.client_card.bytes(),
-        };
         let saturation = crate::bandwidth::watch(
             self.engine.clone(),
-            verdicts,
+            crate::bandwidth::Ends { verdicts, learned },
             limits,
             Arc::clone(&self.clock),
             shutdown.clone(),

@@ -103,7 +103,10 @@ async fn all_that_is_said_is_declared() {
         .unwrap();
     let watched = common::INVENTORY.replace(
         "port: 30815",
-        &format!("port: 30815, metrics: \"http://{}/metrics\"", pod.address()),
+        &format!(
+            "port: 30815, egress_cap: 300M, metrics: \"http://{}/metrics\"",
+            pod.address()
+        ),
     );
     common::replace(&setup.dir.path().join("inventory.yaml"), &watched);
     setup.serve().traffic.interval = std::time::Duration::from_secs(1);
@@ -149,6 +152,7 @@ async fn all_that_is_said_is_declared() {
         if text.contains("\npnwatch_slo_burn_rate{")
             && text.contains("\npnwatch_traffic_verdict{")
             && text.contains("\npnwatch_account_egress_bytes_per_second{")
+            && text.contains("\npnwatch_node_network_clamp_bytes_per_second{")
         {
             break text;
         }
@@ -250,6 +254,31 @@ async fn all_that_is_said_is_declared() {
         (
             "pnwatch_node_network_capacity_bytes_per_second{cluster=\"staging\",node=\"kura-fleet-1\",device=\"pn0\",plane=\"pn\"}",
             1.25e9,
+        ),
+        (
+            "pnwatch_account_egress_cap_bytes_per_second{cluster=\"staging\",account=\"acme\",node=\"kura-fleet-1\"}",
+            37.5e6,
+        ),
+        (
+            // 300 Mbit/s of caps against a clamp at 200 Mbit/s.
+            "pnwatch_node_oversubscription_ratio{cluster=\"staging\",node=\"kura-fleet-1\"}",
+            1.5,
+        ),
+        (
+            "pnwatch_node_network_clamp_bytes_per_second{cluster=\"staging\",node=\"kura-fleet-1\",device=\"pn0\",direction=\"transmit\"}",
+            25e6,
+        ),
+        (
+            "pnwatch_node_network_throughput_bytes_per_second_bucket{cluster=\"staging\",node=\"kura-fleet-1\",device=\"pn0\",plane=\"pn\",direction=\"receive\",le=\"3125000000\"}",
+            6.0,
+        ),
+        (
+            "pnwatch_node_network_throughput_bytes_per_second_count{cluster=\"staging\",node=\"kura-fleet-1\",device=\"pn0\",plane=\"pn\",direction=\"receive\"}",
+            8.0,
+        ),
+        (
+            "pnwatch_node_network_throughput_bytes_per_second_sum{cluster=\"staging\",node=\"kura-fleet-1\",device=\"pn0\",plane=\"pn\",direction=\"receive\"}",
+            9e9,
         ),
         (
             "pnwatch_prober_late_checks_total{cluster=\"staging\",vantage=\"node/kura-fleet-1\"}",

@@ -25,6 +25,7 @@ pub(super) fn target(account: &str) -> TargetView {
             port: 30815,
             excuse: None,
             metrics: None,
+            egress_cap: None,
         },
         verdict: path::Verdict::Up,
         witnesses: 2,

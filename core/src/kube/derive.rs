@@ -117,6 +117,8 @@ fn target(
         port: view::port(instance)?,
         excuse: excuses.of_instance(instance, pod, marks),
         metrics: None,
+        // The pod's is the one in force; the instance's comes with the next pod.
+        egress_cap: pod.and_then(|p| p.egress_cap).or(instance.egress_cap),
     })
 }
 
@@ -230,6 +232,7 @@ fn of_service(
             port,
             excuse: None,
             metrics: None,
+            egress_cap: None,
         })
     };
     let mut targets: Vec<AccountTarget> = homes.iter().filter_map(on).collect();

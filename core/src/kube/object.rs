@@ -3,8 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::settings::Profile;
+use crate::bandwidth::BitRate;
 use crate::outcome::labels;
 use crate::time::Timestamp;
+
+/// The annotation that caps what a Pod sends, in bits per second: Kubernetes' own name for it
+/// (its bandwidth plug-in, Cilium).
+pub const EGRESS_CAP: &str = "kubernetes.io/egress-bandwidth";
 
 labels!(
     /// A kind of object that is watched, by the name of its resource.
@@ -82,6 +87,8 @@ pub struct InstanceObject {
     pub region: Option<String>,
     /// `spec.exposeNodePort`.
     pub expose: Option<bool>,
+    /// Annotation [`EGRESS_CAP`] in `spec.podAnnotations`.
+    pub egress_cap: Option<BitRate>,
     /// `spec.clientCIDRs`.
     pub client_cidrs: Option<Vec<String>>,
     /// `status.phase`.
@@ -163,6 +170,8 @@ pub struct PodObject {
     pub ready: Option<bool>,
     /// When condition Ready last changed.
     pub ready_since: Option<Timestamp>,
+    /// Annotation [`EGRESS_CAP`].
+    pub egress_cap: Option<BitRate>,
     /// Why it is not running: scheduling message or a container's reason for waiting.
     pub trouble: Option<String>,
 }

@@ -9,6 +9,7 @@ use super::object::{
     SliceObject,
 };
 use super::*;
+use crate::bandwidth::BitRate;
 use crate::fault::{Blame, Fault, Severity};
 use crate::name::{Cluster, Vantage};
 use crate::time::{Now, Tick};
@@ -102,6 +103,7 @@ fn instance() -> InstanceObject {
         tenant: text("acme"),
         region: text("scw-fr-par-runners"),
         expose: Some(true),
+        egress_cap: None,
         client_cidrs: Some(vec!["172.16.0.0/22".into()]),
         phase: text("Ready"),
         ready_replicas: Some(1),
@@ -140,6 +142,7 @@ fn pod(node: &str) -> PodObject {
         ports: BTreeMap::from([("http".to_owned(), 4000)]),
         ready: Some(true),
         ready_since: Some(Timestamp::from_unix_seconds(BORN + 60)),
+        egress_cap: None,
         trouble: None,
     }
 }
@@ -294,6 +297,32 @@ fn healthy_objects_make_an_inventory_and_no_diagnosis() {
     assert_eq!(reading.gateways[0].host, "acme.kura.example.dev");
     assert_eq!(reading.gateways[0].port, 443);
     assert_eq!(reading.runners.values().sum::<usize>(), 1);
+}
+
+/// The pod's cap is in force; the instance's comes with its next pod.
+#[test]
+fn an_egress_cap_is_the_pods_else_the_instances() {
+    let cap = |pod: Option<&str>, instance: Option<&str>| {
+        let objects = healthy().into_iter().map(|object| match object {
+            Object::Pod(found) => Object::Pod(PodObject {
+                egress_cap: pod.and_then(BitRate::parse),
+                ..found
+            }),
+            Object::Instance(found) => Object::Instance(InstanceObject {
+                egress_cap: instance.and_then(BitRate::parse),
+                ..found
+            }),
+            other => other,
+        });
+        let reading = listed(objects.collect(), at(0)).judge(at(0));
+        let inventory = reading.inventory.unwrap();
+        let target = inventory.targets.values().next().unwrap();
+        target.egress_cap.map(|cap| cap.to_string())
+    };
+    assert_eq!(cap(None, None), None);
+    assert_eq!(cap(None, Some("750M")).as_deref(), Some("750M"));
+    assert_eq!(cap(Some("300M"), Some("750M")).as_deref(), Some("300M"));
+    assert_eq!(cap(Some("300M"), None).as_deref(), Some("300M"));
 }
 
 #[test]

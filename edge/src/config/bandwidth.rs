@@ -1,5 +1,7 @@
 //! `serve.bandwidth`: what is known to make throughput flat without anything being in the way.
 
+use pnwatch_core::bandwidth::BitRate;
+
 use super::section::{Findings, FromNode, FromSection, Place, Section};
 use super::tree::Node;
 use super::value::text;
@@ -11,43 +13,16 @@ pub struct Bandwidth {
     pub account_cap: BitRate,
     /// What one client's network card carries, bits per second.
     pub client_card: BitRate,
-}
-
-/// A rate in bits per second, written as Kubernetes writes quantities: `750M`, `1.5G`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BitRate(pub u64);
-
-impl BitRate {
-    /// In bytes per second.
-    pub fn bytes(self) -> u64 {
-        self.0 / 8
-    }
-
-    /// Reads `750M`; decimal suffixes k, M, G and binary ones Ki, Mi, Gi (the `Quantity` of
-    /// Kubernetes' API, as far as a rate needs it).
-    pub fn parse(text: &str) -> Option<Self> {
-        let split = text.find(|c: char| !c.is_ascii_digit() && c != '.');
-        let (number, unit) = text.split_at(split.unwrap_or(text.len()));
-        let factor = match unit {
-            "" => 1.0,
-            "k" => 1e3,
-            "M" => 1e6,
-            "G" => 1e9,
-            "Ki" => 1024.0,
-            "Mi" => 1024.0 * 1024.0,
-            "Gi" => 1024.0 * 1024.0 * 1024.0,
-            _ => return None,
-        };
-        let rate = number.parse::<f64>().ok()? * factor;
-        (1.0..=1e13).contains(&rate).then_some(Self(rate as u64))
-    }
+    /// What a node's PN device carries, bits per second; `None` = what its driver tells.
+    pub node_capacity: Option<BitRate>,
 }
 
 impl Default for Bandwidth {
     fn default() -> Self {
         Self {
-            account_cap: BitRate(750_000_000),
-            client_card: BitRate(936_000_000),
+            account_cap: BitRate::from_megabits(750),
+            client_card: BitRate::from_megabits(936),
+            node_capacity: None,
         }
     }
 }
@@ -58,6 +33,7 @@ impl FromSection for Bandwidth {
         Some(Self {
             account_cap: section.or("account_cap", usual.account_cap),
             client_card: section.or("client_card", usual.client_card),
+            node_capacity: section.optional("node_capacity"),
         })
     }
 }
@@ -73,28 +49,5 @@ impl FromNode for BitRate {
             )));
         }
         rate
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::BitRate;
-
-    #[test]
-    fn rates_are_read_as_kubernetes_writes_them() {
-        for (text, bits) in [
-            ("750M", Some(750_000_000)),
-            ("1.5G", Some(1_500_000_000)),
-            ("1Gi", Some(1_073_741_824)),
-            ("64000", Some(64_000)),
-            ("", None),
-            ("M", None),
-            ("-5M", None),
-            ("5m", None),
-            ("1e9", None),
-            ("99999999G", None),
-        ] {
-            assert_eq!(BitRate::parse(text).map(|rate| rate.0), bits, "{text}");
-        }
     }
 }

@@ -33,7 +33,7 @@ mod traffic;
 mod tree;
 mod value;
 
-pub use self::bandwidth::{Bandwidth, BitRate};
+pub use self::bandwidth::Bandwidth;
 pub use self::inventory::read_inventory;
 pub use self::kubernetes::{GatewayLook, Kubernetes};
 pub use self::load::{ConfigError, Loaded, Warning, check, load, parse};

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use pnwatch_core::bandwidth::{Caps, Clamp, Limits, capacities};
 use pnwatch_core::metric;
 use pnwatch_core::name::Vantage;
 use pnwatch_core::view::View;
@@ -17,6 +18,46 @@ type Unique<'a> = BTreeMap<(&'a str, &'a str, &'a str), &'a DeviceReport>;
 
 /// The devices of every node.
 pub(super) fn project(out: &mut Exposition, view: &View) {
+    let unique = unique(view);
+    counters(out, &unique);
+    throughput(out, &unique);
+}
+
+/// What nodes carry and what is asked of them: speeds, clamps, caps of accounts.
+pub(super) fn capacity(out: &mut Exposition, view: &View, limits: Limits, learned: &[Clamp]) {
+    out.add(&metric::NETWORK_CAPACITY, |f| {
+        for ((node, device, plane), seen) in &unique(view) {
+            let configured = limits.node_capacity.filter(|_| *plane == "pn");
+            let told = seen.speed_bps.map(|bits| bits / 8);
+            if let Some(bytes) = configured.or(told) {
+                f.push(&[node, device, plane], bytes as f64);
+            }
+        }
+    });
+    out.add(&metric::NETWORK_CLAMP, |f| {
+        for clamp in learned {
+            let direction = if clamp.sends { "transmit" } else { "receive" };
+            let labels = [clamp.node.as_str(), &clamp.device, direction];
+            f.push(&labels, clamp.plateau.level as f64);
+        }
+    });
+    let caps = Caps::of(view, limits);
+    out.add(&metric::ACCOUNT_EGRESS_CAP, |f| {
+        for ((account, node), cap) in caps.accounts() {
+            f.push(&[account.as_str(), node.as_str()], cap as f64);
+        }
+    });
+    let capacities = capacities(view, limits, learned);
+    out.add(&metric::NODE_OVERSUBSCRIPTION, |f| {
+        for (node, cap) in caps.nodes() {
+            if let Some(capacity) = capacities.get(node).filter(|bytes| **bytes > 0) {
+                f.push(&[node.as_str()], cap as f64 / *capacity as f64);
+            }
+        }
+    });
+}
+
+fn unique(view: &View) -> Unique<'_> {
     let mut unique = Unique::new();
     for seen in &view.vantages {
         if let Vantage::Node(node) = &seen.vantage {
@@ -25,15 +66,7 @@ pub(super) fn project(out: &mut Exposition, view: &View) {
             }
         }
     }
-    counters(out, &unique);
-    throughput(out, &unique);
-    out.add(&metric::NETWORK_CAPACITY, |f| {
-        for ((node, device, plane), seen) in &unique {
-            if let Some(bits) = seen.speed_bps {
-                f.push(&[node, device, plane], bits as f64 / 8.0);
-            }
-        }
-    });
+    unique
 }
 
 fn counters(out: &mut Exposition, unique: &Unique<'_>) {

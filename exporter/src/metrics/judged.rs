@@ -28,7 +28,7 @@ pub(super) fn traffic(out: &mut Exposition, verdicts: &[Correlation]) {
 }
 
 /// One series per account and node whose pods are scraped.
-pub(super) fn egress(out: &mut Exposition, verdicts: &[Correlation], cap: u64) {
+pub(super) fn egress(out: &mut Exposition, verdicts: &[Correlation]) {
     let mut by_account: BTreeMap<(&str, &str), f64> = BTreeMap::new();
     for seen in verdicts {
         if let (Some(node), Some(egress)) = (&seen.node, seen.egress) {
@@ -42,7 +42,6 @@ pub(super) fn egress(out: &mut Exposition, verdicts: &[Correlation], cap: u64) {
             f.push(&[account, node], *rate);
         }
     });
-    out.add(&metric::ACCOUNT_EGRESS_CAP, |f| f.push(&[], cap as f64));
 }
 
 /// At most sixteen series per account and kind of client vantage.

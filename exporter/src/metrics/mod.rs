@@ -12,12 +12,14 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use pnwatch_core::bandwidth::Limits;
 use tokio::sync::watch;
 
 pub use self::family::{Exposition, Family};
 pub use self::project::project;
 use crate::alert::Standing;
 use crate::answer::{Refusal, not_found};
+use crate::bandwidth::Learned;
 use crate::ledger::Statement;
 use crate::owner::Handle;
 use crate::tally::Tally;
@@ -33,8 +35,10 @@ pub struct Metrics {
     pub standings: Vec<Standing>,
     /// Verdicts on traffic.
     pub verdicts: watch::Receiver<Verdicts>,
-    /// Egress cap of one account, bytes per second.
-    pub account_cap: u64,
+    /// What is configured of caps, cards and links.
+    pub limits: Limits,
+    /// Where nodes were held down.
+    pub learned: watch::Receiver<Learned>,
     /// Budgets, and how the ledger is.
     pub books: watch::Receiver<Arc<Statement>>,
 }
@@ -55,11 +59,9 @@ async fn scrape(State(metrics): State<Arc<Metrics>>) -> Result<Response, Refusal
     let encoded = tokio::task::spawn_blocking(move || {
         let mut out = project(&snapshot, &metrics.tally, &metrics.standings);
         judged::traffic(&mut out, &metrics.verdicts.borrow().clone());
-        judged::egress(
-            &mut out,
-            &metrics.verdicts.borrow().clone(),
-            metrics.account_cap,
-        );
+        judged::egress(&mut out, &metrics.verdicts.borrow().clone());
+        let learned = metrics.learned.borrow().clone();
+        devices::capacity(&mut out, &snapshot.view, metrics.limits, &learned);
         judged::books(&mut out, &metrics.books.borrow().clone());
         out.encode()
     })

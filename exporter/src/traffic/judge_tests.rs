@@ -77,6 +77,7 @@ fn target(name: &str, node: &str) -> TargetView {
             port: 30815,
             excuse: None,
             metrics: None,
+            egress_cap: None,
         },
         verdict: Verdict::Unknown,
         witnesses: 0,

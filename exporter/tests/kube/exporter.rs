@@ -15,6 +15,7 @@ use crate::identity::token;
 
 struct Running {
     url: String,
+    metrics: String,
     client: Client,
     exporter: JoinSet<Result<(), pnwatch_exporter::ServeError>>,
     _dir: tempfile::TempDir,
@@ -54,7 +55,9 @@ async fn start(api: &FakeApi) -> Running {
     let exporter = Exporter::bind(&config(api, dir.path()), SinceObjects::shared())
         .await
         .unwrap();
-    let url = format!("http://{}", exporter.addresses().unwrap().ingest);
+    let addresses = exporter.addresses().unwrap();
+    let url = format!("http://{}", addresses.ingest);
+    let metrics = format!("http://{}/metrics", addresses.metrics);
     let (trigger, shutdown) = Shutdown::manual();
     let mut running = JoinSet::new();
     running.spawn(async move {
@@ -69,6 +72,7 @@ async fn start(api: &FakeApi) -> Running {
     .unwrap();
     Running {
         url,
+        metrics,
         client,
         exporter: running,
         _dir: dir,
@@ -81,6 +85,23 @@ impl Running {
             .get(&format!("{}/v1/plan{query}", self.url))
             .await
             .unwrap()
+    }
+
+    /// node-1's device stands at a level, in bytes per second, after a burst.
+    async fn report_level(&self, seq: u64, level: u64) {
+        let body = serde_json::json!({
+            "version": 1, "cluster": "staging", "vantage": "node/node-1", "boot_id": "boot-1", "seq": seq,
+            "sent_at": "2026-06-22T09:14:30.123Z", "paths": [],
+            "devices": [{
+                "device": "pn0", "plane": "pn", "receive_bytes": 0, "transmit_bytes": 0,
+                "transmit_plateau": { "level": level, "burst": 3 * level, "held_ms": 7_000 },
+            }],
+        });
+        let body = serde_json::to_vec(&body).unwrap();
+        let url = format!("{}/v1/report", self.url);
+        let request = Request::post(url, "application/json", body.into());
+        let response = self.client.send(request).await.unwrap();
+        assert_eq!(response.status, 200, "{:?}", response.body);
     }
 
     async fn plan(&self, query: &str) -> Plan {
@@ -115,6 +136,43 @@ async fn a_pod_move_reaches_a_waiting_prober_by_one_long_poll() {
         last = running.plan(&format!("?have={}&wait=30s", last.id)).await;
     }
     assert_eq!(last.targets[0].node.as_str(), "node-2");
+}
+
+/// A flat level after a burst at an account's own cap is no clamp: the annotation says so.
+#[tokio::test]
+async fn an_annotated_cap_keeps_a_level_from_being_a_clamp() {
+    let (api, _) = small();
+    let running = start(&api).await;
+    let annotate = |cap: &str| {
+        let instance = objects::Instance::new("acme", "node-1", "172.16.0.2", 30815);
+        for mut object in instance.all() {
+            if object["kind"] == "Pod" {
+                object["metadata"]["annotations"]["kubernetes.io/egress-bandwidth"] = cap.into();
+                api.apply(object).unwrap();
+            }
+        }
+    };
+    let clamped = "fault=\"saturated\",severity=\"warning\",node=\"node-1\"";
+    let cap = "pnwatch_account_egress_cap_bytes_per_second{cluster=\"staging\",account=\"acme\",node=\"node-1\"}";
+    let mut seq = 0;
+    for (annotation, bytes, is_clamp) in [("750M", "93750000", true), ("200M", "25000000", false)] {
+        annotate(annotation);
+        let line = format!("{cap} {bytes}\n");
+        let told = async {
+            loop {
+                seq += 1;
+                running.report_level(seq, 25_000_000).await;
+                let text = running.client.get(&running.metrics).await.unwrap();
+                let text = String::from_utf8(text.body.to_vec()).unwrap();
+                if text.contains(&line) && text.contains(clamped) == is_clamp {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        };
+        let told = tokio::time::timeout(DEADLINE, told).await;
+        assert!(told.is_ok(), "with {annotation}: clamp is not {is_clamp}");
+    }
 }
 
 #[tokio::test]

@@ -292,6 +292,7 @@ fn write_files(
             port: standin.address().port(),
             excuse: None,
             metrics: None,
+            egress_cap: None,
         });
     }
     let inventory = InventoryFile {

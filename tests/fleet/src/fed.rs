@@ -274,6 +274,7 @@ impl Fed {
                 tenant: target.tenant.as_ref().map(ToString::to_string),
                 region: Some("scw-fr-par-runners".into()),
                 expose: Some(true),
+                egress_cap: None,
                 client_cidrs: Some(vec![world.inventory.pn_cidr.to_string()]),
                 phase: Some(if never { "Pending" } else { "Ready" }.into()),
                 ready_replicas: Some(u64::from(!never)),
@@ -323,6 +324,7 @@ impl Fed {
                 ports: BTreeMap::from([("http".to_owned(), 4000)]),
                 ready: Some(!never),
                 ready_since: Some(self.born),
+                egress_cap: None,
                 trouble: never.then(|| "0/3 nodes are available: untolerated taint".into()),
             }),
         );
@@ -333,8 +335,10 @@ impl Fed {
         let limits = Limits {
             account_cap: 93_750_000,
             client_card: 117_000_000,
+            node_capacity: None,
         };
-        bandwidth::saturated(view, &[], limits, now)
+        let clamps = bandwidth::clamps(view, &[], limits);
+        bandwidth::saturated(view, &[], limits, &clamps, now)
     }
 
     /// What correlation says now, after one more scrape of every pod.

@@ -171,6 +171,7 @@ impl World {
                 port: 30_000 + a,
                 excuse: None,
                 metrics: None,
+                egress_cap: None,
             };
             if size.gateways {
                 let gateway = AccountTarget {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use pnwatch_core::kube::object::{
-    Endpoint, InstanceObject, Meta, PodObject, PolicyObject, PolicyRule, ServiceObject,
+    EGRESS_CAP, Endpoint, InstanceObject, Meta, PodObject, PolicyObject, PolicyRule, ServiceObject,
     ServicePort, SliceObject,
 };
 
@@ -16,6 +16,7 @@ pub(super) fn instance(o: &Fields<'_>, meta: Meta) -> InstanceObject {
         tenant: o.text("spec.tenantID"),
         region: o.text("spec.region"),
         expose: o.flag("spec.exposeNodePort"),
+        egress_cap: o.rate("spec.podAnnotations", EGRESS_CAP),
         client_cidrs: o.texts("spec.clientCIDRs"),
         phase: o.text("status.phase"),
         message: o.text("status.message"),
@@ -82,6 +83,7 @@ pub(super) fn pod(o: &Fields<'_>, meta: Meta) -> PodObject {
         ports,
         ready: ready.as_ref().and_then(|c| c.holds),
         ready_since: ready.and_then(|c| c.since),
+        egress_cap: o.rate("metadata.annotations", EGRESS_CAP),
         trouble: trouble(o),
     }
 }

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use pnwatch_core::bandwidth::BitRate;
 use pnwatch_core::kube::object::{Key, Meta};
 use pnwatch_core::name::Node;
 use pnwatch_core::time::Timestamp;
@@ -145,6 +146,22 @@ impl<'v> Fields<'v> {
             Value::Number(number) => Some(number.to_string()),
             _ => None,
         })
+    }
+
+    /// The entry `name` (which may hold dots) of the map at a path, as a rate.
+    pub(super) fn rate(&self, path: &str, name: &str) -> Option<BitRate> {
+        let map = self.at(path)?;
+        let Value::Object(entries) = map.value else {
+            map.wrong("names with texts");
+            return None;
+        };
+        let value = entries.get(name).filter(|v| !v.is_null())?;
+        let rate = value.as_str().and_then(BitRate::parse);
+        if rate.is_none() {
+            let entry = map.below(name, value);
+            entry.wrong("a rate in bits per second like 750M");
+        }
+        rate
     }
 
     /// The entries of a list; `None` = there is none.

@@ -1,3 +1,4 @@
+use pnwatch_core::bandwidth::BitRate;
 use pnwatch_core::kube::object::{Kind, Object};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -27,6 +28,54 @@ fn a_wrong_type_is_left_out_and_named() {
             "status.lastReconciledAt is a text, expected a time of RFC 3339",
             "status.nodePortCache is a number, expected a port",
         ]
+    );
+}
+
+#[test]
+fn an_egress_cap_is_read_of_pod_and_instance_or_named() {
+    let name = "kubernetes.io/egress-bandwidth";
+    for (written, bits, problem) in [
+        (json!("750M"), Some(750_000_000), None),
+        (json!("1.5G"), Some(1_500_000_000), None),
+        (json!(null), None, None),
+        (json!("750 Mbit/s"), None, Some("a text")),
+        (json!("0"), None, Some("a text")),
+        (json!("9".repeat(5_000)), None, Some("a text")),
+        (json!(750_000_000), None, Some("a number")),
+        (json!({"M": 750}), None, Some("fields")),
+    ] {
+        let pod = json!({"metadata": {"name": "kura-a-0", "annotations": {name: written}}});
+        let read = entry(Kind::Pod, &pod, "p");
+        let Some(Object::Pod(pod)) = read.object else {
+            panic!("skipped: {:?}", read.problems);
+        };
+        assert_eq!(pod.egress_cap.map(BitRate::bits), bits);
+        let told = |at: &str, found| {
+            format!("{at}.{name} is {found}, expected a rate in bits per second like 750M")
+        };
+        let expected: Vec<_> = problem
+            .map(|p| told("metadata.annotations", p))
+            .into_iter()
+            .collect();
+        assert_eq!(read.problems, expected);
+        let instance =
+            json!({"metadata": {"name": "kura-a"}, "spec": {"podAnnotations": {name: written}}});
+        let read = entry(Kind::Instance, &instance, "p");
+        let Some(Object::Instance(instance)) = read.object else {
+            panic!("skipped: {:?}", read.problems);
+        };
+        assert_eq!(instance.egress_cap.map(BitRate::bits), bits);
+        let expected: Vec<_> = problem
+            .map(|p| told("spec.podAnnotations", p))
+            .into_iter()
+            .collect();
+        assert_eq!(read.problems, expected);
+    }
+    let wrong = json!({"metadata": {"name": "kura-a"}, "spec": {"podAnnotations": ["750M"]}});
+    let read = entry(Kind::Instance, &wrong, "p");
+    assert_eq!(
+        read.problems,
+        ["spec.podAnnotations is a list, expected names with texts"]
     );
 }
 

@@ -8,11 +8,13 @@
 //! inside a namespace. Whatever the lab made it removes on drop, so also on an error or a panic;
 //! if it is killed, its children die with it and `pnwatch-lab down` removes the rest.
 
+pub mod boards;
 pub mod cluster;
 pub mod command;
 pub mod daemons;
 pub mod delay;
 pub mod dhcp;
+pub mod download;
 pub mod drills;
 pub mod expect;
 pub mod faults;

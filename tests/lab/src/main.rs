@@ -17,7 +17,7 @@ use pnwatch_lab::pages::{STORIES, Story, story};
 use pnwatch_lab::run::{RunOptions, run};
 use pnwatch_lab::soak::soak;
 use pnwatch_lab::up::Orders;
-use pnwatch_lab::{gate, pages, pairs, report, sockets, wait};
+use pnwatch_lab::{boards, gate, pages, pairs, report, sockets, wait};
 
 /// A private network in namespaces that really breaks, with pnwatch in it as it ships.
 #[derive(Debug, Parser)]
@@ -43,6 +43,8 @@ enum Command {
     Pages(PagesRun),
     /// Make every row of docs/faults.md, really or through the wire
     Matrix(Matrix),
+    /// Ask everything that the Grafana boards ask, in good states and bad ones
+    Boards(BoardsRun),
     /// End a lab, or remove what a killed one left behind
     Down {
         /// The lab's directory; needed only if there are several
@@ -180,6 +182,24 @@ struct GateRun {
 }
 
 #[derive(Debug, Args)]
+struct BoardsRun {
+    #[command(flatten)]
+    common: Common,
+    /// The folder of the boards
+    #[arg(long, default_value = "dashboards")]
+    dashboards: PathBuf,
+    /// How long each state lasts after it has been told
+    #[arg(long, default_value = "8s", value_parser = humantime::parse_duration)]
+    phase: Duration,
+    /// Write what Prometheus answered, for dashboards/draw
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
+    /// Choose this for a variable in what is written; may be given more than once
+    #[arg(long, value_name = "NAME=VALUE", requires = "record")]
+    choose: Vec<String>,
+}
+
+#[derive(Debug, Args)]
 struct Soak {
     #[command(flatten)]
     common: Common,
@@ -272,6 +292,12 @@ fn execute(command: Command) -> Result<bool> {
             finish(&options.common, dir, result)
         }
         Command::Matrix(options) => run_matrix(&options),
+        Command::Boards(options) => {
+            end_on_signals()?;
+            let dir = Dir::open(&options.common)?;
+            let result = ask_boards(&options, &dir);
+            finish(&options.common, dir, result)
+        }
     }
 }
 
@@ -496,6 +522,27 @@ fn ask_gate(options: &GateRun, dir: &Dir) -> Result<bool> {
         serde_json::json!({ "without_evidence": right, "wrong": wrong })
     );
     Ok(fine && right)
+}
+
+fn ask_boards(options: &BoardsRun, dir: &Dir) -> Result<bool> {
+    let mut lab = build(&options.common, dir, true, 1)?;
+    let mut chosen = boards::query::Values::new();
+    for choice in &options.choose {
+        let (name, value) = choice
+            .split_once('=')
+            .with_context(|| format!("--choose {choice}: write it as NAME=VALUE"))?;
+        chosen.insert(name.to_owned(), value.to_owned());
+    }
+    let asked = boards::Options {
+        chosen,
+        dashboards: &options.dashboards,
+        phase: options.phase,
+        record: options.record.as_deref(),
+    };
+    boards::run(&mut lab, &asked, &mut |line| {
+        println!("{line}");
+        Ok(())
+    })
 }
 
 /// What one name on the command line stands for.

@@ -133,6 +133,22 @@ impl Network {
             .with_context(|| format!("cannot switch the fault of pod {index}"))?;
         answer.expect_success().map(drop)
     }
+
+    /// Sets how large the artifacts of pod `index` are.
+    pub fn set_pod_artifact(&self, index: usize, bytes: usize) -> Result<()> {
+        let pod = self.node.pods.get(index).context("no such pod")?;
+        let order = format!("{{\"bytes\":{bytes}}}");
+        let answer = http::request(
+            pod,
+            "POST",
+            POD_CONTROL,
+            "/artifact",
+            &order,
+            REQUEST_TIMEOUT,
+        )
+        .with_context(|| format!("cannot set the artifacts of pod {index}"))?;
+        answer.expect_success().map(drop)
+    }
 }
 
 fn create_dhcp(namespaces: &mut Namespaces, switch: &Namespace) -> Result<Namespace> {

@@ -7,10 +7,12 @@
 //! | `GET /requests` | | `[{"route","status","count"}]` |
 //! | `POST /traffic` | `{"route":"/_internal/replicate/artifact","status":200,"count":50}` | 200; counted as if so many requests had come |
 //! | `POST /label` | `{"route":"path"}` | 200; what the label with the route is called from then on |
+//! | `POST /artifact` | `{"bytes":500000}` | 200; how large what a cache read answers with is from then on |
 
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -26,6 +28,8 @@ use crate::fault::Fault;
 
 /// The most requests that one order may add.
 const MAX_TRAFFIC: u64 = 1_000_000_000;
+/// The largest artifact: it is made anew for each answer.
+const MAX_ARTIFACT: usize = 16 << 20;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,6 +45,12 @@ struct Label {
     route: String,
 }
 
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Artifact {
+    bytes: usize,
+}
+
 pub(crate) async fn serve(
     address: SocketAddr,
     shared: Arc<Shared>,
@@ -52,6 +62,7 @@ pub(crate) async fn serve(
         .route("/requests", get(requests))
         .route("/traffic", post(traffic))
         .route("/label", post(label))
+        .route("/artifact", post(artifact))
         .with_state(shared);
     let task = tokio::spawn(async move {
         let _ = axum::serve(listener, router).await;
@@ -106,4 +117,20 @@ async fn label(
     }
     shared.counters.name_route(&name);
     (StatusCode::OK, "named\n")
+}
+
+async fn artifact(
+    State(shared): State<Arc<Shared>>,
+    Json(artifact): Json<Artifact>,
+) -> (StatusCode, &'static str) {
+    if !(1..=MAX_ARTIFACT).contains(&artifact.bytes) {
+        return (
+            StatusCode::BAD_REQUEST,
+            "bytes: at least 1, at most 16777216\n",
+        );
+    }
+    shared
+        .artifact_bytes
+        .store(artifact.bytes, Ordering::Relaxed);
+    (StatusCode::OK, "so large\n")
 }

@@ -20,6 +20,7 @@ mod routes;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 use tokio::task::JoinHandle;
 
@@ -79,6 +80,8 @@ pub(crate) struct Shared {
     pub(crate) config: StandinConfig,
     pub(crate) faults: FaultSwitch,
     pub(crate) counters: Counters,
+    /// How large what a cache read answers with is.
+    pub(crate) artifact_bytes: AtomicUsize,
 }
 
 /// A running stand-in. Dropping it closes its listeners and every connection.
@@ -101,6 +104,7 @@ impl Standin {
         let shared = Arc::new(Shared {
             counters: Counters::new(),
             faults: FaultSwitch::new(),
+            artifact_bytes: AtomicUsize::new(routes::ARTIFACT.len()),
             config,
         });
         let listener = FaultyListener::bind(listen, Arc::clone(&shared)).map_err(|source| {

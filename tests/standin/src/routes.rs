@@ -1,6 +1,7 @@
 //! The public routes, and the faults that live in HTTP.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use axum::Router;
@@ -17,8 +18,9 @@ use crate::metrics::{Identity, is_public};
 
 /// The tenant that a stand-in names under [`Fault::WrongTenant`].
 const OTHER_TENANT: &str = "somebody-else";
-/// What a cache read answers with: the stand-in has no cache.
-const ARTIFACT: &[u8] = b"stand-in artifact\n";
+/// What a cache read answers with, over and over until it is as large as was ordered: the stand-in
+/// has no cache.
+pub(crate) const ARTIFACT: &[u8] = b"stand-in artifact\n";
 
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
     Router::new()
@@ -160,12 +162,11 @@ async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 async fn artifact(State(shared): State<Arc<Shared>>) -> Response {
-    shared.counters.record_egress(ARTIFACT.len() as u64);
-    (
-        [(header::CONTENT_TYPE, "application/octet-stream")],
-        ARTIFACT,
-    )
-        .into_response()
+    let bytes = shared.artifact_bytes.load(Ordering::Relaxed);
+    shared.counters.record_egress(bytes as u64);
+    let mut body = ARTIFACT.repeat(bytes.div_ceil(ARTIFACT.len()));
+    body.truncate(bytes);
+    ([(header::CONTENT_TYPE, "application/octet-stream")], body).into_response()
 }
 
 async fn not_found() -> Response {

@@ -287,6 +287,22 @@ async fn the_control_port_switches_and_counts() {
     assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
     let (listed, _) = get(control, "/requests", PATIENCE).await;
     assert!(listed.contains("\"count\":50"), "{listed}");
+    for (order, status) in [
+        (r#"{"bytes":100000}"#, "HTTP/1.1 200"),
+        (r#"{"bytes":0}"#, "HTTP/1.1 400"),
+        (r#"{"bytes":99999999}"#, "HTTP/1.1 400"),
+    ] {
+        let answer = post("/artifact", order).await.unwrap();
+        assert!(answer.starts_with(status), "{order}: {answer}");
+    }
+    let (artifact, _) = get(standin.address(), "/api/cache/cas/1", PATIENCE).await;
+    let body = artifact.split_once("\r\n\r\n").unwrap().1;
+    assert_eq!(body.len(), 100_000);
+    let (metrics, _) = get(standin.address(), "/metrics", PATIENCE).await;
+    assert!(
+        metrics.contains("kura_artifact_egress_bytes_total_total 100000\n"),
+        "{metrics}"
+    );
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ const DEMAND: u64 = 800;
 /// The level of the bucket, Mbit/s.
 const LEVEL: u64 = 200;
 /// The bucket: four seconds of demand above the level.
-const BUCKET_MB: u64 = 300;
+const BUCKET: &str = "300mb";
 /// What a client's gigabit card carries, Mbit/s: 117 MB/s.
 const CARD: u64 = 936;
 /// How much a burst carries, Mbit/s, and for how long.
@@ -37,24 +37,34 @@ const TOLD: Duration = Duration::from_millis(2_500);
 /// The fault's time is the stream's begin: the bucket alone disturbs nobody.
 pub(super) fn clamp(lab: &mut Lab) -> Result<Timestamp> {
     let node = lab.network.node.namespace.clone();
-    shape(&node, NODE_DEVICE, (LEVEL, BUCKET_MB))?;
+    shape(&node, NODE_DEVICE, (LEVEL, BUCKET))?;
     stream(lab, DEMAND)
 }
 
 pub(super) fn unclamp(lab: &mut Lab) -> Result<()> {
     end_stream(lab)?;
-    let node = lab.network.node.namespace.name().to_owned();
-    let rule = format!("netns exec {node} tc qdisc del dev {NODE_DEVICE} root");
+    unshape(&lab.network.node.namespace, NODE_DEVICE)
+}
+
+/// Puts a token bucket before `device`: `level` Mbit/s, after `bucket` in the words of tc(8).
+pub(crate) fn shape(
+    namespace: &Namespace,
+    device: &str,
+    (level, bucket): (u64, &str),
+) -> Result<()> {
+    let namespace = namespace.name();
+    let rule = format!(
+        "netns exec {namespace} tc qdisc add dev {device} root tbf rate {level}mbit burst {bucket} latency 20ms"
+    );
     IP.run(rule.split_whitespace(), "")
         .map(drop)
         .map_err(Into::into)
 }
 
-fn shape(namespace: &Namespace, device: &str, (level, bucket): (u64, u64)) -> Result<()> {
+/// Takes the token bucket before `device` away.
+pub(crate) fn unshape(namespace: &Namespace, device: &str) -> Result<()> {
     let namespace = namespace.name();
-    let rule = format!(
-        "netns exec {namespace} tc qdisc add dev {device} root tbf rate {level}mbit burst {bucket}mb latency 20ms"
-    );
+    let rule = format!("netns exec {namespace} tc qdisc del dev {device} root");
     IP.run(rule.split_whitespace(), "")
         .map(drop)
         .map_err(Into::into)

@@ -1,7 +1,7 @@
 //! Faults that really happen: each is injected, told its time by the kernel, and healed.
 
 pub mod account;
-mod bandwidth;
+pub(crate) mod bandwidth;
 mod churn;
 mod cluster;
 pub mod host;

@@ -363,8 +363,9 @@ fn quoted(text: &str) -> Option<(String, &str)> {
         match c {
             '"' => return Some((value, text.get(at + 1..)?)),
             '\\' => match chars.next()?.1 {
-                'n' => value.push('?'),
-                other => value.push(other),
+                // A control character stays one behind a backslash.
+                c if c == 'n' || c.is_control() => value.push('?'),
+                c => value.push(c),
             },
             c if c.is_control() => value.push('?'),
             c => value.push(c),

@@ -103,9 +103,10 @@ labels!(
 labels!(
     /// Why nothing was measured: a fact about the prober, never about the target.
     Blind {
-        /// The slot passed while an earlier check was still under way, or the loop was late.
+        /// The slot passed while an earlier check was still under way.
         Overrun => "overrun",
-        /// The program was starved; the kernel's stamps say the reply was in time.
+        /// The program did not run: the slot passed meanwhile, or nobody looked when the answer
+        /// was due.
         Starved => "starved",
         /// The machine slept.
         Suspended => "suspended",

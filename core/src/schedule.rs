@@ -86,6 +86,8 @@ pub struct Skipped {
     pub first: Tick,
     /// The last of them.
     pub last: Tick,
+    /// There was room for a check, but nobody came: the program did not run.
+    pub late: bool,
 }
 
 /// What [`Schedule::due`] found.
@@ -212,6 +214,7 @@ impl Schedule {
                     count: skipped,
                     first: at,
                     last: at.after(Duration::from_nanos((skipped - 1).saturating_mul(every))),
+                    late: free,
                 });
             }
             if free {

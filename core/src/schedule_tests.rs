@@ -80,6 +80,7 @@ fn a_check_under_way_skips_the_slot() {
     assert_eq!(batch.due, []);
     assert_eq!(batch.skipped.len(), 1);
     assert_eq!(batch.skipped[0].first, slot.after(Duration::from_secs(1)));
+    assert!(!batch.skipped[0].late, "a check is under way");
     schedule.finished(CheckId(1));
     schedule.due(ms(3000), &mut batch);
     assert_eq!(batch.due.len(), 1);
@@ -94,6 +95,7 @@ fn a_late_loop_checks_the_newest_slot_and_owns_up_to_the_rest() {
     schedule.due(ms(8 * 3_600_000), &mut batch);
     assert_eq!((batch.due.len(), batch.skipped.len()), (1, 1));
     assert_eq!(batch.skipped[0].count, 8 * 3600 - 1);
+    assert!(batch.skipped[0].late, "nobody came");
     assert!(batch.late < Duration::from_secs(1));
 }
 

@@ -400,8 +400,9 @@ impl<E: Engine> Agent<E> {
     }
 
     fn flush(&mut self, now: Now) {
-        self.flush_at = now.tick.after(REPORT_EVERY);
-        let mut unit = self.rounds.fold(now.tick);
+        // Each path is told once in this time; thousands at once would make checks late.
+        self.flush_at = now.tick.after(REPORT_EVERY / self.rounds.parts());
+        let mut unit = self.rounds.fold_part(now.tick);
         unit.vms = self.vms.fold(now.tick);
         for unit in unit.split() {
             let unit = Arc::new(unit);

@@ -3,6 +3,7 @@
 //! Results come in the order in which they become known; a report tells them in the order in
 //! which their checks started. Units are shared by the queues of all exporters.
 
+use core::ops::Bound;
 use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -53,6 +54,9 @@ impl Entry {
 /// [`pnwatch_core::wire::MAX_REPORT_BYTES`]. What is more goes in several reports.
 pub const PATHS_PER_REPORT: usize = 5000;
 
+/// Paths that are folded at once: some two milliseconds, which no check is late by.
+pub const PART: usize = 2000;
+
 /// Results of one path between two reports, as long as it is in no burst.
 const SELDOM_MORE: usize = 2;
 
@@ -98,6 +102,8 @@ pub struct Gathering {
     paths: BTreeMap<(CheckId, Layer), Gathered>,
     ready: BTreeMap<CheckId, ReadySeen>,
     large: BTreeMap<CheckId, LargeSeen>,
+    /// The last path that was told, where others wait for their turn.
+    told: Option<(CheckId, Layer)>,
 }
 
 impl Gathering {
@@ -140,25 +146,48 @@ impl Gathering {
 
     /// Folds everything into a unit and starts anew.
     pub fn fold(&mut self, now: Tick) -> Unit {
-        let paths = self
-            .paths
-            .iter_mut()
-            .filter(|(_, path)| !path.entries.is_empty())
-            .map(|((_, layer), path)| FoldedPath {
-                subject: path.subject.clone(),
-                layer: *layer,
-                runs: runs(&mut path.entries),
-                mac: path.mac.take(),
-            })
-            .collect();
+        self.told = None;
+        let paths = self.paths.iter_mut().filter_map(folded).collect();
+        self.unit(now, paths)
+    }
+
+    /// Folds the next [`PART`] of the paths, in turn.
+    pub fn fold_part(&mut self, now: Tick) -> Unit {
+        let from = self.told.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rest = self.paths.range_mut((from, Bound::Unbounded));
+        let mut last = None;
+        let part = rest.by_ref().take(PART);
+        let part = part.inspect(|(key, _)| last = Some(**key));
+        let paths = part.filter_map(folded).collect();
+        self.told = rest.next().and(last);
+        self.unit(now, paths)
+    }
+
+    /// How many times [`Gathering::fold_part`] tells every path once.
+    pub fn parts(&self) -> u32 {
+        let parts = self.paths.len().div_ceil(PART).max(1);
+        u32::try_from(parts).unwrap_or(u32::MAX)
+    }
+
+    fn unit(&mut self, at: Tick, paths: Vec<FoldedPath>) -> Unit {
         Unit {
-            at: now,
+            at,
             paths,
             ready: core::mem::take(&mut self.ready).into_values().collect(),
             large: core::mem::take(&mut self.large).into_values().collect(),
             vms: Vec::new(),
         }
     }
+}
+
+/// What one path saw, if it saw anything; it starts anew.
+fn folded(((_, layer), path): (&(CheckId, Layer), &mut Gathered)) -> Option<FoldedPath> {
+    (!path.entries.is_empty()).then(|| FoldedPath {
+        subject: path.subject.clone(),
+        layer: *layer,
+        runs: runs(&mut path.entries),
+        mac: path.mac.take(),
+    })
 }
 
 /// Consecutive equal outcomes of one path, by start.

@@ -131,3 +131,35 @@ fn what_is_too_much_for_one_report_goes_in_several() {
     let parts = gathering.fold(Tick::from_millis(11_000)).split();
     assert_eq!((parts.len(), parts[0].len()), (1, 0));
 }
+
+#[test]
+fn in_turn_every_path_is_told_once_in_as_many_parts() {
+    let mut gathering = Gathering::default();
+    let checks = u32::try_from(2 * PART + 7).unwrap();
+    let see = |gathering: &mut Gathering, count: u32| {
+        for id in 0..count {
+            let subject = Arc::new(Subject::Node(Node::new(format!("n{id}")).unwrap()));
+            let entry = Entry::plain(Outcome::Reached, Tick::from_millis(9_000));
+            gathering.add((CheckId(id), Layer::Arp), &subject, entry, None);
+        }
+    };
+    see(&mut gathering, checks);
+    assert_eq!(gathering.parts(), 3);
+    let now = Tick::from_millis(10_000);
+    let lengths = |gathering: &mut Gathering, times: usize| -> Vec<usize> {
+        let each = core::iter::repeat_with(|| gathering.fold_part(now).len());
+        each.take(times).collect()
+    };
+    assert_eq!(lengths(&mut gathering, 3), [PART, PART, 7]);
+    // Told in the middle of a round: all of it, and the round begins anew.
+    see(&mut gathering, checks);
+    gathering.fold_part(now);
+    see(&mut gathering, 1);
+    assert_eq!(gathering.fold(now).len(), PART + 8);
+    see(&mut gathering, checks);
+    assert_eq!(lengths(&mut gathering, 3), [PART, PART, 7]);
+    // A few paths: all of them, each time.
+    let mut few = Gathering::default();
+    see(&mut few, 3);
+    assert_eq!((few.parts(), lengths(&mut few, 2)), (1, vec![3, 0]));
+}

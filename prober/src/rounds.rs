@@ -171,14 +171,15 @@ impl<E: Engine> Rounds<E> {
         self.schedule.due(now, &mut batch);
         self.late = self.late.max(batch.late);
         for skipped in &batch.skipped {
-            self.skip(skipped, passed);
+            let starved = skipped.late && passed == Blind::Overrun;
+            self.skip(skipped, if starved { Blind::Starved } else { passed });
         }
         for due in &batch.due {
             let late = now.since(due.slot);
             for (count, bound) in self.tally.later_than.iter_mut().zip(LATE) {
                 *count += u64::from(late > bound);
             }
-            self.prepare(due.id, now);
+            self.prepare(due.id, due.slot, now);
         }
         self.batch = batch;
         self.tally.checks += self.due.len() as u64;
@@ -215,7 +216,7 @@ impl<E: Engine> Rounds<E> {
             && !self.checklist.iter().any(|(id, check)| earlier(id, check))
     }
 
-    fn prepare(&mut self, id: CheckId, now: Tick) {
+    fn prepare(&mut self, id: CheckId, slot: Tick, now: Tick) {
         let Some(check) = self.checklist.get(id) else {
             return;
         };
@@ -228,8 +229,10 @@ impl<E: Engine> Rounds<E> {
             Mode::Normal => check.probe == Probe::Connect && self.is_down(id, now),
         };
         let (patience, within) = if down {
-            let slot = check.every.saturating_sub(SPARE).max(SPARE);
-            (PATIENCE.min(slot), whole.min(slot))
+            // However late it begins.
+            let left = slot.after(check.every).since(now).saturating_sub(SPARE);
+            let left = left.max(SPARE);
+            (PATIENCE.min(left), whole.min(left))
         } else {
             (PATIENCE, whole)
         };
@@ -421,6 +424,19 @@ impl<E: Engine> Rounds<E> {
     pub fn fold(&mut self, now: Tick) -> Unit {
         self.urgent = false;
         self.gathering.fold(now)
+    }
+
+    /// What is told now: all of it where something is urgent, else the part whose turn it is.
+    pub fn fold_part(&mut self, now: Tick) -> Unit {
+        if self.urgent {
+            return self.fold(now);
+        }
+        self.gathering.fold_part(now)
+    }
+
+    /// In how many parts everything is told.
+    pub fn parts(&self) -> u32 {
+        self.gathering.parts()
     }
 
     /// Whether something was seen that should be told at once.

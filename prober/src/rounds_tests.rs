@@ -240,6 +240,55 @@ fn a_path_that_is_down_has_one_connection_and_every_slot_answered() {
 }
 
 #[test]
+fn a_late_check_of_a_path_that_is_down_holds_up_no_other_slot() {
+    let dead: Network = Box::new(|due, _| match due.ask {
+        Ask::Up { .. } => (MISS, due.patience.as_millis() as u64),
+        _ => (Outcome::Reached, 1),
+    });
+    let mut world = World::new(&[30001], dead);
+    world.run(20_000);
+    world.told();
+    let before = world.rounds.tally().missed_slots;
+    // A loop that comes once in 400 ms begins each check as late as that.
+    for turn in 1..=25 {
+        let now = Tick::from_millis(20_000 + 400 * turn);
+        *world.now.borrow_mut() = now;
+        world.rounds.step(now, Blind::Overrun);
+    }
+    assert_eq!(world.rounds.tally().missed_slots, before);
+}
+
+#[test]
+fn what_passes_while_nobody_runs_is_starved_and_what_waits_for_a_check_is_overrun() {
+    let mut world = World::new(&[30001], healthy());
+    world.run(10_000);
+    world.told();
+    let later = Tick::from_millis(15_000);
+    *world.now.borrow_mut() = later;
+    world.rounds.step(later, Blind::Overrun);
+    let told = world.told();
+    let tcp = told.iter().find(|path| path.layer == Layer::Tcp).unwrap();
+    let of = |path: &pnwatch_core::wire::PathReport, outcome| -> u32 {
+        let runs = path.runs.iter().filter(|run| run.outcome == outcome);
+        runs.map(|run| run.count).sum()
+    };
+    let starved = Outcome::Unmeasured(Blind::Starved);
+    let overrun = Outcome::Unmeasured(Blind::Overrun);
+    assert_eq!((of(tcp, starved), of(tcp, overrun)), (4, 0), "{tcp:?}");
+
+    let held: Network = Box::new(|due, _| match due.ask {
+        Ask::Up { .. } => (Outcome::Reached, 60_000),
+        _ => (Outcome::Reached, 1),
+    });
+    let mut world = World::new(&[30001], held);
+    world.run(10_000);
+    let told = world.told();
+    let tcp = told.iter().find(|path| path.layer == Layer::Tcp).unwrap();
+    assert!(of(tcp, overrun) > 0, "{tcp:?}");
+    assert_eq!(of(tcp, starved), 0, "{tcp:?}");
+}
+
+#[test]
 fn sleep_is_told_as_sleep() {
     let slow: Network = Box::new(|_, _| (Outcome::Reached, 200));
     let mut world = World::new(&[30001], slow);

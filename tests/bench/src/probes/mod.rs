@@ -209,34 +209,52 @@ impl Bench<'_> {
         Ok(told)
     }
 
-    /// One target in ten, at a twentieth of one CPU.
+    /// At a twentieth of one CPU: one target in ten, which is little enough, and then all of them,
+    /// which is too much.
     fn starved(&self) -> anyhow::Result<Value> {
         let field = Field {
             lasting: self.args.lasting.max(Duration::from_secs(20)),
             ..self.field(Kind::Http, self.args.targets / 10)
         };
-        eprintln!("{} targets at 5 % of one CPU: pnwatch …", field.targets);
-        let prober = Prober::start(&self.wire, &self.args.pnwatch, field)?;
-        let ours = {
-            let _quota = Quota::of(prober.id(), 5)?;
-            std::thread::sleep(Duration::from_secs(5));
-            prober.window(&self.wire, field)?
-        };
-        drop(prober);
-        line("pnwatch", &ours);
+        let ours = self.throttled("pnwatch", field)?;
         eprintln!("… blackbox_exporter");
         let blackbox = Blackbox::start(&self.wire)?;
         let theirs = {
             let _quota = Quota::of(blackbox.id(), 5)?;
             blackbox.window(&self.wire, field, &self.peer)?
         };
+        drop(blackbox);
         line("blackbox", &theirs);
-        let mut told = json!({ "pnwatch": ours.json(), "blackbox": theirs.json() });
-        told["pnwatch"]["outcomes"] = outcomes(&ours);
-        let missed = |l: &str| l.starts_with("unreached");
-        told["pnwatch"]["false_timeouts"] =
-            (ours.told.of(Layer::Tcp, missed) + ours.told.of(Layer::Http, missed)).into();
-        Ok(told)
+        let all = Field {
+            targets: self.args.targets,
+            ..field
+        };
+        let too_much = self.throttled("pnwatch, too much", all)?;
+        let told = |cost: &Cost| {
+            let mut told = cost.json();
+            let of = |what: fn(&str) -> bool| {
+                cost.told.of(Layer::Tcp, what) + cost.told.of(Layer::Http, what)
+            };
+            told["outcomes"] = outcomes(cost);
+            told["false_timeouts"] = of(|label| label.starts_with("unreached")).into();
+            told["starved"] = of(|label| label == "unmeasured:starved").into();
+            told
+        };
+        Ok(json!({
+            "pnwatch": told(&ours),
+            "blackbox": theirs.json(),
+            "too_much": told(&too_much),
+        }))
+    }
+
+    fn throttled(&self, name: &str, field: Field) -> anyhow::Result<Cost> {
+        eprintln!("{} targets at 5 % of one CPU: {name} …", field.targets);
+        let prober = Prober::start(&self.wire, &self.args.pnwatch, field)?;
+        let _quota = Quota::of(prober.id(), 5)?;
+        std::thread::sleep(Duration::from_secs(5));
+        let cost = prober.window(&self.wire, field)?;
+        line(name, &cost);
+        Ok(cost)
     }
 
     fn small(&self) -> anyhow::Result<Value> {

@@ -1,5 +1,5 @@
-//! The arrows between crates, the purity of core, what the small build carries, and what the
-//! dependencies are licensed under: all asked of cargo, never of a person.
+//! The arrows between crates, the purity of core and what the small build carries: asked of cargo,
+//! never of a person.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -76,23 +76,6 @@ const NOT_IN_THE_SMALL_BUILD: &[&str] = &[
     "prometheus",
     "pnwatch-exporter",
     "pnwatch-standin",
-];
-
-/// Licences that allow shipping the binary under MIT with a notice.
-const LICENCES: &[&str] = &[
-    "0BSD",
-    "Apache-2.0",
-    "Apache-2.0 WITH LLVM-exception",
-    "BSD-2-Clause",
-    "BSD-3-Clause",
-    "BSL-1.0",
-    "CC0-1.0",
-    "CDLA-Permissive-2.0",
-    "ISC",
-    "MIT",
-    "Unicode-3.0",
-    "Unlicense",
-    "Zlib",
 ];
 
 fn cargo(arguments: &[&str]) -> String {
@@ -244,126 +227,4 @@ fn what_only_the_fuzzer_calls_is_in_no_build_that_ships() {
     let fuzzing = |tree: &str| tree.lines().filter(|l| l.contains("\"fuzzing\"")).count();
     assert_eq!(fuzzing(&features("pnwatch")), 0);
     assert!(fuzzing(&features("pnwatch-fuzz-targets")) >= 3);
-}
-
-#[test]
-fn dependencies_are_licensed_to_be_shipped_and_come_from_one_registry() {
-    let mut sources = BTreeSet::new();
-    for package in packages() {
-        let name = text(&package, "name");
-        let expression = text(&package, "license");
-        assert!(licensed(expression), "{name} is licensed {expression:?}");
-        if let Some(source) = package["source"].as_str() {
-            assert!(
-                source.starts_with("registry+"),
-                "{name} comes from {source}"
-            );
-            sources.insert(source.to_owned());
-        }
-    }
-    assert_eq!(sources.len(), 1, "{sources:?}");
-}
-
-/// Whether an SPDX expression is met by [`LICENCES`]: OR needs one side, AND both.
-fn licensed(expression: &str) -> bool {
-    let spaced = expression
-        .replace('(', " ( ")
-        .replace(')', " ) ")
-        .replace('/', " OR ");
-    let words: Vec<&str> = spaced.split_whitespace().collect();
-    let mut rest = words.as_slice();
-    let met = either(&mut rest);
-    met && rest.is_empty()
-}
-
-fn either(words: &mut &[&str]) -> bool {
-    let mut met = both(words);
-    while let [first, rest @ ..] = *words
-        && *first == "OR"
-    {
-        *words = rest;
-        met |= both(words);
-    }
-    met
-}
-
-fn both(words: &mut &[&str]) -> bool {
-    let mut met = one(words);
-    while let [first, rest @ ..] = *words
-        && *first == "AND"
-    {
-        *words = rest;
-        met &= one(words);
-    }
-    met
-}
-
-fn one(words: &mut &[&str]) -> bool {
-    match *words {
-        ["(", rest @ ..] => {
-            *words = rest;
-            let met = either(words);
-            let [")", rest @ ..] = *words else {
-                return false;
-            };
-            *words = rest;
-            met
-        }
-        [licence, "WITH", exception, rest @ ..] => {
-            *words = rest;
-            LICENCES.contains(&format!("{licence} WITH {exception}").as_str())
-        }
-        [licence, rest @ ..] => {
-            *words = rest;
-            LICENCES.contains(licence)
-        }
-        [] => false,
-    }
-}
-
-#[test]
-fn licence_expressions_are_read_as_spdx_means_them() {
-    for (expression, met) in [
-        ("MIT", true),
-        ("MIT/Apache-2.0", true),
-        ("GPL-3.0-only", false),
-        ("GPL-3.0-only OR MIT", true),
-        ("GPL-3.0-only AND MIT", false),
-        ("(MIT OR GPL-2.0-only) AND Unicode-3.0", true),
-        ("(MIT OR Apache-2.0) AND GPL-2.0-only", false),
-        ("Apache-2.0 WITH LLVM-exception OR GPL-2.0-only", true),
-        ("", false),
-        ("MIT OR", true),
-        ("(MIT", false),
-    ] {
-        assert_eq!(licensed(expression), met, "{expression:?}");
-    }
-}
-
-#[test]
-fn every_direct_dependency_has_its_reason() {
-    let page = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/dependencies.md");
-    let page = std::fs::read_to_string(page).unwrap();
-    let written: BTreeSet<String> = page
-        .lines()
-        .filter_map(|line| line.strip_prefix("| ")?.split(" |").next())
-        .filter(|cell| *cell != "crate")
-        .flat_map(|cell| cell.split(", ").map(str::to_owned))
-        .collect();
-    let own: Vec<Value> = packages()
-        .into_iter()
-        .filter(|package| package["source"].is_null())
-        .collect();
-    let mut direct = BTreeSet::new();
-    for package in &own {
-        for dependency in package["dependencies"].as_array().unwrap() {
-            if !dependency["source"].is_null() {
-                direct.insert(text(dependency, "name").to_owned());
-            }
-        }
-    }
-    assert_eq!(
-        written, direct,
-        "docs/dependencies.md and the manifests differ"
-    );
 }

@@ -15,6 +15,9 @@ use redb::{Database, TableDefinition};
 use super::schema::{META, migrate};
 use super::*;
 
+#[path = "released_tests.rs"]
+mod released;
+
 const EPOCH: u64 = 1_780_000_000;
 const PATIENCE: Duration = Duration::from_mins(1);
 /// The path that the writer program of this file writes to.

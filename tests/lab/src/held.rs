@@ -242,10 +242,11 @@ mod tests {
         // Two hours: the first grows, the second does not, and only that one counts.
         let mut held = growing(360, 3);
         let flat = held[359].memory_kib;
+        let first = held[0];
         held.extend((361..722).map(|n| Held {
             at_s: f64::from(n) * 10.0,
             memory_kib: flat,
-            ..held[0]
+            ..first
         }));
         let fare = fare("serve-0", &held).unwrap();
         assert!((fare.window_s - 3_600.0).abs() < 1e-9);

@@ -9,23 +9,35 @@ use promql_parser::parser::{Expr, LabelModifier, parse};
 use serde_json::Value;
 
 use crate::files::list;
+use crate::grafana::UNITS;
 use crate::labels::Known;
 
 /// What Grafana puts in before it asks.
-const VARIABLES: [(&str, &str); 7] = [
+const VARIABLES: [(&str, &str); 9] = [
     ("$__rate_interval", "5m"),
     ("$__range", "3h"),
     ("$cluster", ".*"),
+    ("$job", ".*"),
+    ("$instance", ".*"),
     ("$account", ".*"),
     ("$node", ".*"),
     ("$plane", ".*"),
     ("$vantage", ".*"),
 ];
 
-/// Units of Grafana that the boards use, by what they measure.
-const UNITS: [&str; 6] = ["short", "s", "ops", "percentunit", "Bps", "pps"];
+/// Below this width a panel's words are cut off at 1280 pixels.
+const NARROWEST: [(&str, u64); 5] = [
+    ("stat", 4),
+    ("timeseries", 8),
+    ("heatmap", 12),
+    ("state-timeline", 24),
+    ("table", 8),
+];
 
-fn boards() -> Vec<(String, Value)> {
+/// What every board marks in time.
+const MARKS: [&str; 3] = ["Critical findings", "pnwatch started", "Deploys"];
+
+pub(crate) fn boards() -> Vec<(String, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards");
     let mut all: Vec<(String, Value)> = std::fs::read_dir(&folder)
         .unwrap()
@@ -65,6 +77,33 @@ fn every_board_that_an_alert_links_to_exists() {
     }
 }
 
+/// The same boards as Kubernetes objects of Grafana's own API, for whoever provisions by it.
+#[test]
+fn the_objects_of_grafanas_api_are_the_boards() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("dashboards/v1");
+    let mut names = BTreeSet::new();
+    for (name, board) in boards() {
+        let object = serde_json::json!({
+            "apiVersion": "dashboard.grafana.app/v1",
+            "kind": "Dashboard",
+            "metadata": { "name": board["uid"] },
+            "spec": board,
+        });
+        let expected = serde_json::to_string_pretty(&object).unwrap() + "\n";
+        let file = folder.join(&name);
+        if std::env::var_os("PNWATCH_BLESS").is_some() {
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(&file, &expected).unwrap();
+        }
+        let found = std::fs::read_to_string(&file).unwrap_or_default();
+        assert!(found == expected, "{name}: PNWATCH_BLESS=1 writes it anew");
+        names.insert(name);
+    }
+    let found = std::fs::read_dir(&folder).unwrap();
+    let found = found.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    assert_eq!(found.collect::<BTreeSet<String>>(), names);
+}
+
 /// What is broken, what the complaint says, and how.
 type Break = (&'static str, &'static str, fn(&mut Value));
 
@@ -72,10 +111,9 @@ type Break = (&'static str, &'static str, fn(&mut Value));
 #[test]
 fn a_broken_board_is_found() {
     let known = Known::new();
-    let (_, whole) = boards().remove(0);
-    let breaks: [Break; 9] = [
+    let breaks: [Break; 14] = [
         ("a metric that nobody publishes", "nobody publishes", |b| {
-            replace(b, "pnwatch_target_state", "pnwatch_target_sate");
+            replace(b, "(pnwatch_", "(pnwatsch_");
         }),
         ("a query that does not parse", "syntax", |b| {
             first_target(b)["expr"] = "max without (".into();
@@ -102,12 +140,37 @@ fn a_broken_board_is_found() {
         ("a variable of a label that is not there", "variable", |b| {
             b["templating"]["list"][1]["definition"] = "label_values(pnwatch_paths, nobody)".into();
         }),
+        ("a click that leads to no board", "no such board", |b| {
+            replace(b, "/d/pnwatch-", "/d/pnwatsch-");
+        }),
+        (
+            "a click that fills in what is not there",
+            "no such variable",
+            |b| {
+                replace(b, "var-cluster=", "var-klaster=");
+                replace(b, "${cluster:queryparam}", "${klaster:queryparam}");
+            },
+        ),
+        ("a click that leads nowhere", "leads nowhere", |b| {
+            b["panels"][0]["fieldConfig"]["defaults"]["links"] = Vec::<Value>::new().into();
+            b["panels"][0]["fieldConfig"]["overrides"] = Vec::<Value>::new().into();
+        }),
+        ("a panel without a limit", "thresholds", |b| {
+            b["panels"][0]["fieldConfig"]["defaults"]["thresholds"]["steps"] =
+                Vec::<Value>::new().into();
+            first_target(b)["legendFormat"] = "".into();
+        }),
+        ("a board that marks no deploy", "Deploys", |b| {
+            replace(b, "\"Deploys\"", "\"Depolys\"");
+        }),
     ];
-    for (what, says, break_it) in breaks {
-        let mut board = whole.clone();
-        break_it(&mut board);
-        let found = check(&known, &board).join("\n");
-        assert!(found.contains(says), "{what}: {found:?}");
+    for (name, whole) in boards() {
+        for (what, says, break_it) in breaks {
+            let mut board = whole.clone();
+            break_it(&mut board);
+            let found = check(&known, &board).join("\n");
+            assert!(found.contains(says), "{name}: {what}: {found:?}");
+        }
     }
 }
 
@@ -115,11 +178,11 @@ fn replace(board: &mut Value, from: &str, to: &str) {
     *board = serde_json::from_str(&board.to_string().replace(from, to)).unwrap();
 }
 
-fn first_target(board: &mut Value) -> &mut Value {
+pub(crate) fn first_target(board: &mut Value) -> &mut Value {
     &mut board["panels"][0]["targets"][0]
 }
 
-fn text(value: &Value) -> String {
+pub(crate) fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
@@ -144,6 +207,8 @@ fn check(known: &Known, board: &Value) -> Vec<String> {
         complaints.extend(
             check_panel(known, panel)
                 .into_iter()
+                .chain(check_links(known, panel))
+                .chain(check_looks(panel))
                 .map(|c| format!("{title}: {c}")),
         );
         let at = |key: &str| panel["gridPos"][key].as_u64().unwrap_or(99);
@@ -160,7 +225,16 @@ fn check(known: &Known, board: &Value) -> Vec<String> {
             complaints.extend(check_variable(known, variable));
         }
     }
-    for annotation in list(&board["annotations"]["list"]) {
+    let marks = list(&board["annotations"]["list"]);
+    for mark in MARKS {
+        if !marks
+            .iter()
+            .any(|m| text(&m["name"]) == mark && m["enable"] == true)
+        {
+            complaints.push(format!("{mark} is not marked"));
+        }
+    }
+    for annotation in marks {
         if let Some(expr) = annotation["expr"].as_str() {
             complaints.extend(check_query(known, expr, "").err());
         }
@@ -189,6 +263,94 @@ fn check_panel(known: &Known, panel: &Value) -> Vec<String> {
     for target in targets {
         let (expr, legend) = (text(&target["expr"]), text(&target["legendFormat"]));
         complaints.extend(check_query(known, &expr, &legend).err());
+    }
+    complaints
+}
+
+/// Where a click leads: to a board that exists, with variables that it has, filled from labels that
+/// the panel's series carry.
+fn check_links(known: &Known, panel: &Value) -> Vec<String> {
+    let overrides = || {
+        let own = list(&panel["fieldConfig"]["overrides"]).iter();
+        own.flat_map(|o| list(&o["properties"]))
+            .filter(|p| text(&p["id"]) == "links")
+            .flat_map(|p| list(&p["value"]))
+    };
+    let links = list(&panel["fieldConfig"]["defaults"]["links"]).iter();
+    let links: Vec<&Value> = links.chain(overrides()).collect();
+    if links.is_empty() {
+        return vec!["link: a click leads nowhere".into()];
+    }
+    let mut complaints = Vec::new();
+    for link in links {
+        complaints.extend(check_link(known, panel, &text(&link["url"])).err());
+    }
+    complaints
+}
+
+fn check_link(known: &Known, panel: &Value, url: &str) -> Result<(), String> {
+    let complain = |why: &str| Err(format!("link: {why}: {url}"));
+    let Some((uid, query)) = url
+        .strip_prefix("/d/")
+        .and_then(|rest| rest.split_once('?'))
+    else {
+        return complain("it leads to no board");
+    };
+    let all = boards();
+    let Some((_, board)) = all.iter().find(|(_, board)| text(&board["uid"]) == uid) else {
+        return complain("there is no such board");
+    };
+    let has = |name: &str| {
+        list(&board["templating"]["list"])
+            .iter()
+            .any(|v| v["name"] == name)
+    };
+    for part in query.split('&') {
+        let name = part
+            .strip_prefix("var-")
+            .and_then(|rest| rest.split_once('='));
+        let name = name.map(|(name, _)| name);
+        let whole = part
+            .strip_prefix("${")
+            .and_then(|rest| rest.strip_suffix(":queryparam}"));
+        if name.or(whole).is_some_and(|name| !has(name)) {
+            return complain("that board has no such variable");
+        }
+    }
+    // A series that only draws a limit has no link, and needs no label.
+    let first = &list(&panel["targets"])[0];
+    let labels = parse(&filled_in(&text(&first["expr"]))).map(|expr| known.of(&expr));
+    let Ok(Ok(labels)) = labels else {
+        return Ok(());
+    };
+    for start in ["${__field.labels.", "${__data.fields."] {
+        for rest in url.split(start).skip(1) {
+            let label = rest.split('}').next().unwrap_or_default();
+            if !labels.contains(label) {
+                return complain(&format!("its series have no label {label}"));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether it can be read at a glance, and at 1280 pixels.
+fn check_looks(panel: &Value) -> Vec<String> {
+    let mut complaints = Vec::new();
+    let kind = text(&panel["type"]);
+    match NARROWEST.iter().find(|(name, _)| *name == kind) {
+        Some((_, least)) if panel["gridPos"]["w"].as_u64().unwrap_or(0) >= *least => {}
+        Some((_, least)) => complaints.push(format!("width: a {kind} needs {least} columns")),
+        None => complaints.push(format!("width: nobody said how wide a {kind} must be")),
+    }
+    // Where the limit is drawn as a series, no fixed number says when it is too much.
+    let mut legends = list(&panel["targets"])
+        .iter()
+        .map(|t| text(&t["legendFormat"]));
+    let drawn = legends.any(|legend| legend.contains("cap"));
+    let steps = list(&panel["fieldConfig"]["defaults"]["thresholds"]["steps"]).len();
+    if steps < 2 && !drawn {
+        complaints.push("thresholds: nothing says when it is too much".into());
     }
     complaints
 }

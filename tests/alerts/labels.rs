@@ -67,6 +67,8 @@ impl Known {
             Expr::Aggregate(a) => {
                 let inner = self.of(&a.expr)?;
                 match &a.modifier {
+                    // The largest keep their labels.
+                    None if matches!(a.op.to_string().as_str(), "topk" | "bottomk") => inner,
                     None => BTreeSet::new(),
                     Some(LabelModifier::Include(l)) => l
                         .labels

@@ -6,6 +6,7 @@
 mod alertmanager;
 mod boards;
 mod files;
+mod grafana;
 mod labels;
 mod lint;
 mod partners;

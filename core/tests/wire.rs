@@ -62,7 +62,7 @@ fn what_is_written_is_what_was_committed() {
     }
 }
 
-/// Without what a writer may spell out or leave out: empty lists, `false`.
+/// Without what a writer may spell out or leave out: empty lists, `false`, 0 of what was counted.
 fn pruned(value: &serde_json::Value) -> serde_json::Value {
     use serde_json::Value;
     match value {
@@ -70,7 +70,10 @@ fn pruned(value: &serde_json::Value) -> serde_json::Value {
             fields
                 .iter()
                 .map(|(k, v)| (k.clone(), pruned(v)))
-                .filter(|(_, v)| *v != Value::Bool(false) && *v != Value::Array(Vec::new()))
+                .filter(|(_, v)| {
+                    let empty = *v == Value::Array(Vec::new());
+                    !empty && *v != Value::Bool(false) && *v != Value::from(0)
+                })
                 .collect(),
         ),
         Value::Array(items) => Value::Array(items.iter().map(pruned).collect()),

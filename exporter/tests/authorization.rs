@@ -181,7 +181,7 @@ fn place<'a>(it: &Running, endpoint: &'a str) -> (SocketAddr, &'a str, String) {
     let path = match path.as_str() {
         "/v1/gate" => "/v1/gate?all=1".to_owned(),
         "/v1/gate?active=1" => "/v1/gate?all=1&active=1".to_owned(),
-        "/v1/explain" => "/v1/explain?account=acme".to_owned(),
+        "/v1/explain" => "/v1/explain?about=node/kura-fleet-1".to_owned(),
         _ => path,
     };
     (address, method, path)

@@ -11,8 +11,9 @@ use super::Settings;
 use super::wire::annotations;
 
 /// Programs that a machine in question has, or that pnwatch brings.
-const PROGRAMS: [&str; 10] = [
+const PROGRAMS: [&str; 11] = [
     "ip ",
+    "ethtool ",
     "ifconfig ",
     "kubectl ",
     "pnwatch ",

@@ -226,7 +226,7 @@ impl Bench<'_> {
         drop(blackbox);
         line("blackbox", &theirs);
         let all = Field {
-            targets: self.args.targets,
+            targets: usize::from(self.args.targets),
             ..field
         };
         let too_much = self.throttled("pnwatch, too much", all)?;

@@ -72,7 +72,7 @@ fn pruned(value: &serde_json::Value) -> serde_json::Value {
                 .map(|(k, v)| (k.clone(), pruned(v)))
                 .filter(|(_, v)| {
                     let empty = *v == Value::Array(Vec::new());
-                    !empty && *v != Value::Bool(false) && *v != Value::from(0)
+                    !empty && *v != Value::Bool(false) && *v != 0
                 })
                 .collect(),
         ),

@@ -183,7 +183,19 @@ fn clamp(stage: &mut Stage, lab: &mut Lab, phase: Duration) -> Result<()> {
     let node = &lab.network.node.namespace;
     set_mtu(node, MTU.0)?;
     stage.oversize = Some(Oversize::start(node)?);
-    wait::pass(phase / 2)
+    wait::until("dropped frames in the exporter's metrics", TOLD, || {
+        let daemons = lab.daemons.as_ref().context("no pnwatch")?;
+        Ok(has_dropped(&daemons.metrics()?).then_some(()))
+    })?;
+    // They rise between two scrapes.
+    wait::pass(SCRAPES.max(phase / 2))
+}
+
+/// Whether the first cache node's devices have dropped what they were to send.
+fn has_dropped(metrics: &str) -> bool {
+    let dropped = "pnwatch_node_network_transmit_drop_total{";
+    let mut lines = metrics.lines().filter(|line| line.starts_with(dropped));
+    lines.any(|line| line.contains(NODE) && !line.ends_with(" 0"))
 }
 
 fn unclamp(stage: &mut Stage, lab: &mut Lab) -> Result<()> {
@@ -287,5 +299,27 @@ impl Drop for Oversize {
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_dropped;
+
+    #[test]
+    fn only_a_risen_counter_of_the_node_counts() {
+        let line = |node, value| {
+            format!(
+                "pnwatch_node_network_transmit_drop_total{{node=\"{node}\",plane=\"pn\"}} {value}"
+            )
+        };
+        let own = crate::topology::NODE;
+        assert!(!has_dropped(&line(own, "0")));
+        assert!(!has_dropped(&line("another", "7")));
+        assert!(has_dropped(&format!(
+            "{}\n{}",
+            line("another", "0"),
+            line(own, "20")
+        )));
     }
 }
